@@ -1,0 +1,49 @@
+"""Who may do what (RFC 3744, the reading side): privileges of the signed-in principal on a node.
+
+For now an account has everything in its own homes and nothing in another's; sharing adds rows here.
+"""
+
+from __future__ import annotations
+
+from dav.context import Ctx, Node
+from dav.errors import DavError
+from dav.names import c, d
+from dav.xml import escape, tags
+
+READ = (d("read"), d("read-current-user-privilege-set"))
+WRITE = (d("write"), d("write-properties"), d("write-content"), d("bind"), d("unbind"), d("unlock"))
+OWNER = (d("all"), *READ, d("read-acl"), *WRITE)
+
+# Nodes nobody writes to through DAV: they stand above the homes or are made by the server.
+_READ_ONLY = frozenset({"host", "root", "principals", "container", "directory", "directory-card"})
+
+
+def privileges(ctx: Ctx, node: Node) -> tuple[str, ...]:
+    """Clark names of the privileges that the signed-in account has on this node, aggregates included."""
+    if node.kind in _READ_ONLY:
+        return READ
+    if node.owner is None or node.owner.id != ctx.account.id:
+        return READ if node.kind == "principal" else ()
+    if node.kind == "principal":
+        return (*READ, d("read-acl"), d("write-properties"))
+    if node.kind in ("calendar-home", "calendar", "event", "subscribed"):
+        return (*OWNER, c("read-free-busy"))
+    return OWNER
+
+
+def require(ctx: Ctx, node: Node, privilege: str) -> None:
+    """Raises DavError(403, DAV:need-privileges) naming the resource and the privilege (RFC 3744 §7.1.1).
+
+    DAVx5 treats a 403 with this element as "read-only here"; any other 4xx stops that collection.
+    """
+    if privilege not in privileges(ctx, node):
+        raise denied(node.href, privilege)
+
+
+def denied(href: str, privilege: str) -> DavError:
+    """The answer when a privilege is missing."""
+    content = (
+        f"<D:resource><D:href>{escape(href)}</D:href>"
+        f"<D:privilege>{tags(privilege)[2]}</D:privilege></D:resource>"
+    )
+    return DavError(403, d("need-privileges"), "You may not do this here.", content=content)

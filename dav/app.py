@@ -1,0 +1,436 @@
+"""The ASGI application: reads the body, signs in, takes one thread hop, sends. The only composition root."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import zlib
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request as WebRequest
+from starlette.responses import RedirectResponse
+from starlette.responses import Response as WebResponse
+from starlette.routing import Route
+
+from dav import observe
+from dav.auth import Authenticator, SignedIn
+from dav.context import Ctx, Method, Request, Response
+from dav.errors import DavError, from_storage
+from dav.methods import METHODS
+from dav.methods.options import DAV_HEADER
+from dav.urls import Place, Urls
+from dav.version import VERSION
+from dav.web import pages
+from dav.xml import document, wrap
+from storage import accounts
+from storage.blobs import BlobWriter
+from storage.engine import transaction
+from storage.errors import StorageError
+from storage.records import Blob
+
+if TYPE_CHECKING:
+    from dav.config import Config
+    from storage.engine import Store
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+_GZIP_FROM_BYTES = 1024
+_STREAM_CHUNK_BYTES = 64 * 1024
+_COMPRESSIBLE = ("text/", "application/xml", "application/json")
+_WELL_KNOWN = ("/.well-known/caldav", "/.well-known/carddav")
+_PAGE_METHODS = ("GET", "HEAD")
+
+
+def build(config: Config, store: Store) -> Davenport:
+    """The application over an open store."""
+    return Davenport(config, store)
+
+
+class Stale(Exception):
+    """The remembered credential is older than the account: verify the password once more."""
+
+
+class Davenport:
+    """ASGI entry. Everything under the DAV root goes the one way of docs/architecture.md; the rest is Starlette's."""
+
+    def __init__(self, config: Config, store: Store) -> None:
+        self.config, self.store = config, store
+        self.urls = Urls(config.server.base_path)
+        self.threads = ThreadPoolExecutor(config.server.threads, thread_name_prefix="dav")
+        self.auth = Authenticator(store, config.auth)
+        self.now: Callable[[], float] = time.time
+        self.web = Starlette(routes=[Route("/", self._home_page, methods=list(_PAGE_METHODS)), *pages.ROUTES])
+        self._dav_prefix = f"{self.urls.base}/dav"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["type"] == "http":
+            await self._http(scope, receive, send)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            await send({"type": f"{message['type']}.complete"})
+            if message["type"] == "lifespan.shutdown":
+                self.close()
+                return
+
+    def close(self) -> None:
+        """Ends the worker threads."""
+        self.threads.shutdown(wait=True, cancel_futures=True)
+        self.auth.close()
+
+    # ---- routing -------------------------------------------------------------------------------------------------------
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        raw_path = _raw_path(scope)
+        path = raw_path[len(self.urls.base) :] if raw_path.startswith(self.urls.base) else raw_path
+        if path.rstrip("/") in _WELL_KNOWN or raw_path.rstrip("/") in _WELL_KNOWN:
+            # RFC 6764 §5: every method, with and without credentials. A path keeps scheme, host and port as they are.
+            await RedirectResponse(self.urls.root(), 301)(scope, receive, send)
+        elif path.startswith("/dav/") or path == "/dav":
+            await self._dav(scope, receive, send, raw_path)
+        elif path in ("", "/") and scope["method"] not in _PAGE_METHODS:
+            await self._dav(scope, receive, send, raw_path or "/")
+        else:
+            scope = dict(scope, path=path or "/", raw_path=(path or "/").encode())
+            await self.web(scope, receive, send)
+
+    async def _home_page(self, request: WebRequest) -> WebResponse:
+        base = self.config.server.public_url or f"{request.url.scheme}://{request.url.netloc}"
+        body = pages.home_page(base.rstrip("/") + self.urls.host(), version=VERSION)
+        return WebResponse(body, headers=dict(pages.HEADERS))
+
+    # ---- one DAV request -----------------------------------------------------------------------------------------------
+
+    async def _dav(self, scope: Scope, receive: Receive, send: Send, raw_path: str) -> None:
+        started = time.perf_counter()
+        headers = _headers(scope)
+        exchange = _Exchange(observe.request_id(), scope["method"], raw_path, bool(headers.get("authorization")))
+        sender = _Sender(send, exchange)
+        try:
+            response = await self._answer(scope, receive, headers, exchange)
+            if response.stream is not None:
+                await self._stream(sender, headers, response)
+            else:
+                await self._send(sender, headers, response)
+        except _ClientGone:
+            exchange.status = 499
+        except Exception as error:
+            observe.log_failure(exchange.id, error)
+            if not sender.begun:
+                await self._send(sender, headers, Response(500, _PLAIN, f"Error {exchange.id}.\n".encode()))
+        finally:
+            observe.log_request(
+                id=exchange.id, account=exchange.account, method=exchange.method, path=exchange.path,
+                status=exchange.status, ms=(time.perf_counter() - started) * 1000, report=exchange.report,
+                items=exchange.items, size=exchange.size, credentials=exchange.credentials,
+            )  # fmt: skip
+
+    async def _answer(
+        self, scope: Scope, receive: Receive, headers: dict[str, str], exchange: _Exchange
+    ) -> Response:
+        try:
+            method = METHODS.get(scope["method"])
+            if method is None:
+                raise DavError(501, detail="This method is not known here.")
+            client = scope["client"][0] if scope.get("client") else ""
+            # Signed in before the path is looked at: without credentials nothing is told about any address.
+            signed = None if method.anonymous else await self.auth.sign_in(headers, client=client)
+            if signed is None and not method.anonymous:
+                raise self.auth.challenge()
+            request = Request(
+                scope["method"], self._place(method, exchange.path), headers, b"", self.config, self.urls,
+                scope.get("scheme", "http"), headers.get("host", ""), scope.get("query_string", b"").decode("latin-1"),
+            )  # fmt: skip
+            request = await self._with_body(request, receive)
+            if signed is None:
+                return method.handle(_nobody(self, request), method.parse(request))
+            return await self._run(method, request, signed, exchange)
+        except DavError as error:
+            exchange.detail = error.detail
+            return error_response(error)
+
+    def _place(self, method: Method, raw_path: str) -> Place:
+        if method.anonymous:
+            try:
+                return self.urls.parse(raw_path)
+            except DavError:
+                return Place("none")  # OPTIONS is answered alike everywhere (RFC 9110 §9.3.7)
+        return self.urls.parse(raw_path)
+
+    async def _run(self, method: Method, request: Request, signed: SignedIn, exchange: _Exchange) -> Response:
+        loop = asyncio.get_running_loop()
+        now_s = int(self.now())
+        try:
+            response = await loop.run_in_executor(self.threads, self._work, method, request, signed, now_s, exchange)
+        except Stale:
+            # The password was changed or the account disabled, perhaps by another worker: ask again, once.
+            self.auth.forget(signed.account_id)
+            again = await self.auth.sign_in(request.headers)
+            if again is None:
+                raise self.auth.challenge() from None
+            try:
+                response = await loop.run_in_executor(
+                    self.threads, self._work, method, request, again, now_s, exchange
+                )
+            except Stale:
+                raise self.auth.challenge("Wrong name or password.") from None
+        exchange.items = response.items
+        return response
+
+    def _work(self, method: Method, request: Request, signed: SignedIn, now_s: int, exchange: _Exchange) -> Response:
+        """In a worker thread: parse, then one transaction."""
+        parsed = method.parse(request)
+        try:
+            with transaction(self.store, write=method.writes) as conn:
+                account = accounts.account_by_id(conn, signed.account_id)
+                if account is None or not account.active or account.auth_seq != signed.auth_seq:
+                    raise Stale
+                exchange.account = account.name
+                ctx = Ctx(conn, self.store, self.config, self.urls, account, now_s, request)
+                return method.handle(ctx, parsed)
+        except StorageError as error:
+            raise from_storage(error) from error
+
+    # ---- bodies --------------------------------------------------------------------------------------------------------
+
+    async def _with_body(self, request: Request, receive: Receive) -> Request:
+        limits = self.config.limits
+        to_file = request.method == "PUT" and request.place.area == "files"
+        if to_file:
+            limit = limits.file_bytes
+        elif request.method in ("PUT", "POST"):
+            limit = limits.resource_bytes
+        else:
+            limit = limits.xml_bytes
+        length = request.header("content-length")
+        if length.isdigit() and int(length) > limit:
+            raise _too_large(request, limit)
+        try:
+            async with asyncio.timeout(limits.body_seconds):
+                if to_file:
+                    return replace(request, blob=await self._to_blob(request, receive, limit))
+                return replace(request, body=await _read(request, receive, limit))
+        except TimeoutError:
+            raise DavError(408, detail="The body did not arrive in time.", headers=(("Connection", "close"),)) from None
+
+    async def _to_blob(self, request: Request, receive: Receive, limit: int) -> Blob:
+        """Stream a body to the blob folder; memory stays at one chunk."""
+        loop = asyncio.get_running_loop()
+        writer = await loop.run_in_executor(self.threads, BlobWriter, self.store.blob_dir)
+        finished = False
+        try:
+            async for chunk in _chunks(request, receive, limit):
+                await loop.run_in_executor(self.threads, writer.write, chunk)
+            blob: Blob = await loop.run_in_executor(self.threads, writer.finish)
+            finished = True
+            return blob
+        finally:
+            if not finished:
+                writer.abort()
+
+    # ---- answers -------------------------------------------------------------------------------------------------------
+
+    async def _send(self, sender: _Sender, headers: dict[str, str], response: Response) -> None:
+        body = response.body
+        fields = list(response.headers)
+        if len(body) > _GZIP_FROM_BYTES and _may_gzip(fields):
+            fields.append(("Vary", "Accept-Encoding"))
+            if _accepts_gzip(headers):
+                body = await asyncio.get_running_loop().run_in_executor(self.threads, _gzip, body)
+                fields.append(("Content-Encoding", "gzip"))
+        if response.status not in (204, 304) and not any(name == "Content-Length" for name, _ in fields):
+            fields.append(("Content-Length", str(len(body))))
+        await sender.start(response.status, fields)
+        await sender.body(body if sender.exchange.method != "HEAD" else b"", last=True)
+
+    async def _stream(self, sender: _Sender, headers: dict[str, str], response: Response) -> None:
+        """Send what response.stream yields, in its own read transaction, holding one chunk at a time."""
+        fields = list(response.headers)
+        packer = None
+        if _may_gzip(fields) and not any(name in ("Content-Range", "Content-Length") for name, _ in fields):
+            fields.append(("Vary", "Accept-Encoding"))
+            if _accepts_gzip(headers):
+                packer = zlib.compressobj(1, zlib.DEFLATED, 31)
+                fields.append(("Content-Encoding", "gzip"))
+        await sender.start(response.status, fields)
+        if sender.exchange.method == "HEAD":
+            await sender.body(b"", last=True)
+            return
+        loop = asyncio.get_running_loop()
+        chunks = self._streaming(response)
+        try:
+            while chunk := await loop.run_in_executor(self.threads, next, chunks, b""):
+                await sender.body(packer.compress(chunk) if packer else chunk)
+            await sender.body(packer.flush() if packer else b"", last=True)
+        finally:
+            await loop.run_in_executor(self.threads, chunks.close)  # type: ignore[attr-defined]
+
+    def _streaming(self, response: Response) -> Iterator[bytes]:
+        """The stream in pieces large enough that the thread hop for each does not matter; never an empty one."""
+        assert response.stream is not None
+        with transaction(self.store) as conn:
+            parts: list[bytes] = []
+            size = 0
+            for part in response.stream(conn):
+                parts.append(part)
+                size += len(part)
+                if size >= _STREAM_CHUNK_BYTES:
+                    yield b"".join(parts)
+                    parts, size = [], 0
+            if size:
+                yield b"".join(parts)
+
+
+_PLAIN = (("Content-Type", "text/plain; charset=utf-8"),)
+
+
+class _ClientGone(Exception):
+    """The client closed the connection before its body was complete."""
+
+
+@dataclass(slots=True)
+class _Exchange:
+    """What the access log says of one request."""
+
+    id: str
+    method: str
+    path: str
+    credentials: bool
+    account: str = ""
+    report: str = ""
+    status: int = 0
+    items: int = 0
+    size: int = 0
+    detail: str = ""
+
+
+class _Sender:
+    """Sends one answer and remembers how far it got."""
+
+    def __init__(self, send: Send, exchange: _Exchange) -> None:
+        self._send, self.exchange, self.begun = send, exchange, False
+
+    async def start(self, status: int, fields: list[tuple[str, str]]) -> None:
+        self.begun = True
+        self.exchange.status = status
+        raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in (*fields, _DAV)]
+        await self._send({"type": "http.response.start", "status": status, "headers": raw})
+
+    async def body(self, data: bytes, *, last: bool = False) -> None:
+        if data or last:
+            self.exchange.size += len(data)
+            await self._send({"type": "http.response.body", "body": data, "more_body": not last})
+
+
+# On every answer: apple.md wants it on PROPFIND too, and the same set everywhere.
+_DAV = ("DAV", DAV_HEADER)
+
+
+def error_response(error: DavError) -> Response:
+    """A DavError as an answer: DAV:error with its condition alone, or a sentence."""
+    if error.condition is None:
+        text = (error.detail + "\n").encode() if error.detail else b""
+        return Response(error.status, (*_PLAIN, *error.headers), text)
+    # Nothing stands beside the condition: several clients and suites look at the first child only.
+    body = document("{DAV:}error", wrap(error.condition, error.content))
+    fields = (("Content-Type", "application/xml; charset=utf-8"), *error.headers)
+    return Response(error.status, fields, body)
+
+
+def _nobody(app: Davenport, request: Request) -> Ctx:
+    """What an anonymous method gets: no connection and no account, and it needs neither."""
+    nothing: Any = None
+    return Ctx(nothing, app.store, app.config, app.urls, nothing, int(app.now()), request)
+
+
+def _raw_path(scope: Scope) -> str:
+    raw: bytes | None = scope.get("raw_path")
+    if raw is None:
+        from urllib.parse import quote
+
+        return quote(scope["path"], safe="/%:@!$&'()*+,;=~-._")
+    return raw.partition(b"?")[0].decode("latin-1")
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for raw_name, raw_value in scope["headers"]:
+        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
+
+
+def _too_large(request: Request, limit: int) -> DavError:
+    from dav.names import c, cr
+
+    close = (("Connection", "close"),)
+    if request.method == "PUT" and request.place.area in ("calendars", "addressbooks"):
+        space = c if request.place.area == "calendars" else cr
+        # RFC 4791 §5.3.2.1, RFC 6352 §6.3.2.1
+        return DavError(
+            403, space("max-resource-size"), f"A resource here may have {limit} bytes at most.", headers=close
+        )
+    return DavError(413, detail=f"The body may have {limit} bytes at most.", headers=close)
+
+
+async def _chunks(request: Request, receive: Receive, limit: int) -> Any:
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _ClientGone
+        chunk: bytes = message.get("body", b"")
+        size += len(chunk)
+        if size > limit:
+            raise _too_large(request, limit)
+        if chunk:
+            yield chunk
+        if not message.get("more_body", False):
+            return
+
+
+async def _read(request: Request, receive: Receive, limit: int) -> bytes:
+    message = await receive()
+    if message["type"] == "http.request" and not message.get("more_body", False):
+        body: bytes = message.get("body", b"")
+        if len(body) > limit:
+            raise _too_large(request, limit)
+        return body
+
+    async def first_then_rest() -> MutableMapping[str, Any]:
+        nonlocal message
+        if message:
+            first, message = message, {}
+            return first
+        return await receive()
+
+    return b"".join([chunk async for chunk in _chunks(request, first_then_rest, limit)])
+
+
+def _may_gzip(fields: list[tuple[str, str]]) -> bool:
+    kind = next((value for name, value in fields if name == "Content-Type"), "")
+    return kind.startswith(_COMPRESSIBLE) and not any(name == "Content-Encoding" for name, _ in fields)
+
+
+def _accepts_gzip(headers: dict[str, str]) -> bool:
+    for part in headers.get("accept-encoding", "").split(","):
+        name, _, quality = part.partition(";")
+        if name.strip().lower() == "gzip":
+            return quality.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
+    return False
+
+
+def _gzip(body: bytes) -> bytes:
+    packer = zlib.compressobj(1, zlib.DEFLATED, 31)  # level 1: calendar text shrinks to a fifth at a third of the time
+    return packer.compress(body) + packer.flush()
+
+

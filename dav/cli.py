@@ -1,0 +1,472 @@
+"""The command `davenport`: serve, and everything an administrator does from a shell."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dav import config as settings
+from dav.config import Config, ConfigError
+from dav.version import VERSION
+from storage.errors import StorageError
+
+if TYPE_CHECKING:
+    from storage.engine import Conn, Store
+    from storage.records import Account
+
+DONE, REFUSED, MISUSED = 0, 1, 2
+STDIN_PASSWORD_MAX = 4096
+
+Run = Callable[[argparse.Namespace, Config], int]
+
+
+class Refused(Exception):
+    """A command cannot do what was asked. The message is a sentence for a person; exit status 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command. words: as typed, "account add". add: puts its arguments on the parser."""
+
+    words: str
+    help: str
+    add: Callable[[argparse.ArgumentParser], None]
+    run: Run
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the exit status: 0 done, 1 refused, 2 misused."""
+    # What we create holds people's lives: nobody else on this machine reads it unless somebody allows it.
+    os.umask(0o077)
+    arguments = _parser().parse_args(argv)
+    try:
+        run: Run = arguments.run
+        # The example must be had even when the settings are broken.
+        return run(arguments, Config() if run is _config_example else _load(arguments))
+    except (Refused, ConfigError) as error:
+        print(f"davenport: {error}", file=sys.stderr)
+        return MISUSED if isinstance(error, ConfigError) else REFUSED
+    except StorageError as error:
+        print(f"davenport: {type(error).__name__}: {error}", file=sys.stderr)
+        return REFUSED
+    except KeyboardInterrupt:
+        print(file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output went away, as `head` does; Python would complain again at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return REFUSED
+
+
+def _load(arguments: argparse.Namespace) -> Config:
+    config = settings.load(arguments.config, os.environ)
+    if getattr(arguments, "first_start", False) and config.path is None:
+        from dav import firstrun
+
+        path = firstrun.write_config(Path.cwd())
+        print(f"Wrote {path.name}, where all settings are explained.")
+        config = settings.load(str(path), os.environ)
+    return config
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="davenport",
+        description="Calendars, tasks, contacts and files for every device.",
+        epilog="davenport COMMAND --help explains a command.",
+    )
+    parser.add_argument("--version", action="version", version=f"Davenport {VERSION}")
+    _add_config(parser, default=None)
+    top = parser.add_subparsers(metavar="COMMAND", required=True)
+    groups: dict[str, argparse._SubParsersAction[argparse.ArgumentParser]] = {"": top}
+    for command in COMMANDS:
+        *path, word = command.words.split()
+        for depth in range(len(path)):
+            name = " ".join(path[: depth + 1])
+            if name not in groups:
+                outer = groups[" ".join(path[:depth])]
+                group = outer.add_parser(path[depth], help=GROUPS[name], description=GROUPS[name])
+                groups[name] = group.add_subparsers(metavar="COMMAND", required=True)
+        description = command.help[0].upper() + command.help[1:] + "."
+        leaf = groups[" ".join(path)].add_parser(word, help=command.help, description=description)
+        _add_config(leaf, default=argparse.SUPPRESS)
+        command.add(leaf)
+        leaf.set_defaults(run=command.run)
+    return parser
+
+
+def _add_config(parser: argparse.ArgumentParser, *, default: str | None) -> None:
+    parser.add_argument(
+        "-c",
+        "--config",
+        metavar="FILE",
+        default=default,
+        help="settings (default: ./config.ini, else /etc/davenport/config.ini)",
+    )
+
+
+# --- arguments --------------------------------------------------------------------------------------------------------
+
+
+def _nothing(parser: argparse.ArgumentParser) -> None:
+    del parser
+
+
+def _name(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="the account's name, often an e-mail address")
+
+
+def _password(parser: argparse.ArgumentParser) -> None:
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--password-stdin", action="store_true", help="read the password from the first line of the input")
+    how.add_argument("--generate", action="store_true", help="make a random password and print it")
+
+
+def _serve_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--first-start",
+        action="store_true",
+        help="write config.ini here if there are no settings, and make an account if there is none",
+    )
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    _name(parser)
+    _password(parser)
+    parser.add_argument("--name", dest="display_name", metavar="TEXT", default="", help="name that people see")
+    parser.add_argument(
+        "--address",
+        action="append",
+        default=[],
+        metavar="ADDRESS",
+        help="e-mail address at which others invite this account; may be repeated, the first one is the primary",
+    )
+    parser.add_argument("--admin", action="store_true", help="the account is an administrator's")
+
+
+def _set_password_arguments(parser: argparse.ArgumentParser) -> None:
+    _name(parser)
+    _password(parser)
+
+
+def _remove_arguments(parser: argparse.ArgumentParser) -> None:
+    _name(parser)
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def _address_arguments(parser: argparse.ArgumentParser) -> None:
+    _name(parser)
+    parser.add_argument("address", metavar="ADDRESS", help="e-mail address")
+
+
+def _address_add_arguments(parser: argparse.ArgumentParser) -> None:
+    _address_arguments(parser)
+    parser.add_argument("--primary", action="store_true", help="make it the account's main address")
+
+
+# --- commands ---------------------------------------------------------------------------------------------------------
+
+
+def _serve(arguments: argparse.Namespace, config: Config) -> int:
+    from dav import serve
+
+    return serve.serve(config, first_start=arguments.first_start)
+
+
+def _account_add(arguments: argparse.Namespace, config: Config) -> int:
+    from dav import provision
+    from storage import accounts
+    from storage.engine import transaction
+    from storage.errors import NameTaken
+
+    try:
+        name = provision.check_name(arguments.name)
+        addresses = [provision.check_address(address) for address in arguments.address]
+        with _Opened(config) as store:
+            with transaction(store) as conn:
+                if accounts.account_by_name(conn, name) is not None:
+                    raise Refused(f"There is an account {name!r} already.")
+            password, shown = _new_password(arguments)
+            hashed = _hash(password)
+            with transaction(store, write=True) as conn:
+                account = provision.provision(
+                    conn,
+                    name,
+                    display_name=arguments.display_name,
+                    password_hash=hashed,
+                    addresses=addresses,
+                    now_s=_now_s(),
+                )
+                if arguments.admin:
+                    accounts.update_account(conn, account.id, admin=True)
+    except provision.NameUnusable as error:
+        raise Refused(str(error)) from None
+    except NameTaken:
+        raise Refused("The name or one of the addresses belongs to another account.") from None
+    print(f"Made account {account.name}.")
+    if shown:
+        print(f"Password: {password}")
+    return DONE
+
+
+def _account_list(arguments: argparse.Namespace, config: Config) -> int:
+    from storage import accounts
+    from storage.engine import transaction
+
+    after = ""
+    with _Opened(config) as store:
+        while True:
+            with transaction(store) as conn:
+                page = accounts.list_accounts(conn, after=after, limit=500)
+            for account in page:
+                state = "" if account.active else "disabled"
+                print("\t".join((account.name, account.display_name, ", ".join(account.addresses), state)).rstrip("\t"))
+            if len(page) < 500:
+                return DONE
+            after = page[-1].name
+
+
+def _account_show(arguments: argparse.Namespace, config: Config) -> int:
+    from dav.auth import passwords
+    from storage import accounts, collections
+    from storage.engine import transaction
+
+    with _Opened(config) as store, transaction(store) as conn:
+        account = _find(conn, arguments.name)
+        used = accounts.usage_bytes(conn, account.id)
+        rows = [
+            ("name", account.name),
+            ("display name", account.display_name or "-"),
+            ("addresses", ", ".join(account.addresses) or "-"),
+            ("state", "active" if account.active else "disabled"),
+            ("password", _password_state(account.password_hash, passwords.needs_rehash)),
+            ("administrator", "yes" if account.admin else "no"),
+            ("created", time.strftime("%Y-%m-%d", time.gmtime(account.created_s))),
+            ("uses", f"{used} bytes" + (f" of {account.quota_bytes}" if account.quota_bytes is not None else "")),
+        ]
+        for area in ("calendars", "addressbooks"):
+            for child in collections.children(conn, collections.home(conn, account.id, area).id):
+                if child.kind in ("calendar", "addressbook"):
+                    count = collections.member_count(conn, child.id)
+                    rows.append((f"{area}/{child.path}", f"{child.display_name or '-'}, {count} objects"))
+    width = max(len(label) for label, _ in rows)
+    for label, value in rows:
+        print(f"{label:<{width}}  {value}")
+    return DONE
+
+
+def _password_state(password_hash: str | None, needs_rehash: Callable[[str], bool]) -> str:
+    if password_hash is None:
+        return "none"
+    return "set, hashed in an older way; setting it again renews that" if needs_rehash(password_hash) else "set"
+
+
+def _account_set_password(arguments: argparse.Namespace, config: Config) -> int:
+    from storage import accounts
+    from storage.engine import transaction
+
+    with _Opened(config) as store:
+        with transaction(store) as conn:
+            account = _find(conn, arguments.name)
+        password, shown = _new_password(arguments)
+        hashed = _hash(password)
+        with transaction(store, write=True) as conn:
+            accounts.set_password_hash(conn, account.id, hashed)
+    print(f"Changed the password of {account.name}; the old one is refused from now on.")
+    if shown:
+        print(f"Password: {password}")
+    return DONE
+
+
+def _account_disable(arguments: argparse.Namespace, config: Config) -> int:
+    return _set_active(arguments.name, config, False)
+
+
+def _account_enable(arguments: argparse.Namespace, config: Config) -> int:
+    return _set_active(arguments.name, config, True)
+
+
+def _set_active(name: str, config: Config, active: bool) -> int:
+    from storage import accounts
+    from storage.engine import transaction
+
+    with _Opened(config) as store, transaction(store, write=True) as conn:
+        account = _find(conn, name)
+        accounts.set_active(conn, account.id, active)
+    print(
+        f"{account.name} can sign in again."
+        if active
+        else f"{account.name} cannot sign in any more; nothing is deleted."
+    )
+    return DONE
+
+
+def _account_remove(arguments: argparse.Namespace, config: Config) -> int:
+    from storage import accounts
+    from storage.engine import transaction
+
+    with _Opened(config) as store:
+        with transaction(store) as conn:
+            account = _find(conn, arguments.name)
+        if not arguments.yes:
+            if not sys.stdin.isatty():
+                raise Refused("Removing an account cannot be undone. Add --yes if that is what you want.")
+            print(f"All calendars, contacts and files of {account.name} will be deleted. This cannot be undone.")
+            if input("Type the account's name to go on: ").strip().casefold() != account.name.casefold():
+                raise Refused("Not removed.")
+        with transaction(store, write=True) as conn:
+            accounts.remove_account(conn, account.id)
+    print(f"Removed {account.name}.")
+    return DONE
+
+
+def _address_add(arguments: argparse.Namespace, config: Config) -> int:
+    from dav import provision
+    from storage import accounts
+    from storage.engine import transaction
+    from storage.errors import NameTaken
+
+    try:
+        address = provision.check_address(arguments.address)
+        with _Opened(config) as store, transaction(store, write=True) as conn:
+            account = _find(conn, arguments.name)
+            accounts.add_address(conn, account.id, address, primary=arguments.primary)
+    except provision.NameUnusable as error:
+        raise Refused(str(error)) from None
+    except NameTaken:
+        raise Refused(f"{arguments.address} belongs to an account already.") from None
+    print(f"{account.name} can be invited at {address}.")
+    return DONE
+
+
+def _address_remove(arguments: argparse.Namespace, config: Config) -> int:
+    from storage import accounts
+    from storage.engine import transaction
+    from storage.errors import NotFound
+
+    try:
+        with _Opened(config) as store, transaction(store, write=True) as conn:
+            account = _find(conn, arguments.name)
+            accounts.remove_address(conn, account.id, arguments.address)
+    except NotFound:
+        raise Refused(f"{arguments.address} is not an address of {arguments.name}.") from None
+    print(f"{account.name} cannot be invited at {arguments.address} any more.")
+    return DONE
+
+
+def _check(arguments: argparse.Namespace, config: Config) -> int:
+    from storage import check
+
+    with _Opened(config) as store:
+        problems = 0
+        for problem in check.check(store):
+            print(problem)
+            problems += 1
+    print("Nothing is wrong." if problems == 0 else f"{problems} problem{'s' if problems != 1 else ''} found.")
+    return DONE if problems == 0 else REFUSED
+
+
+def _purge(arguments: argparse.Namespace, config: Config) -> int:
+    from dav import jobs
+
+    with _Opened(config) as store:
+        print(jobs.purge(store, config, _now_s()))
+    return DONE
+
+
+def _config_example(arguments: argparse.Namespace, config: Config) -> int:
+    print(settings.example(), end="")
+    return DONE
+
+
+GROUPS = {
+    "account": "make, change and remove accounts",
+    "account address": "the e-mail addresses at which an account is invited",
+    "config": "about the settings",
+}
+
+COMMANDS: tuple[Command, ...] = (
+    Command("serve", "run the server", _serve_arguments, _serve),
+    Command(
+        "account add", "make an account with a calendar, a task list and an address book", _add_arguments, _account_add
+    ),
+    Command("account list", "list accounts: name, display name, addresses, state", _nothing, _account_list),
+    Command("account show", "show one account", _name, _account_show),
+    Command("account set-password", "change an account's password", _set_password_arguments, _account_set_password),
+    Command("account disable", "let an account no longer sign in, and delete nothing", _name, _account_disable),
+    Command("account enable", "let a disabled account sign in again", _name, _account_enable),
+    Command("account remove", "delete an account and all that it owns", _remove_arguments, _account_remove),
+    Command("account address add", "add an address", _address_add_arguments, _address_add),
+    Command("account address remove", "remove an address", _address_arguments, _address_remove),
+    Command("check", "verify that everything in the database fits together", _nothing, _check),
+    Command("purge", "remove now what is deleted and older than history.days", _nothing, _purge),
+    Command("config example", "print all settings with their defaults", _nothing, _config_example),
+)
+
+
+# --- shared by commands -----------------------------------------------------------------------------------------------
+
+
+class _Opened:
+    """The configured store, brought up to date, for the length of a `with`."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+
+    def __enter__(self) -> Store:
+        from dav import firstrun
+
+        try:
+            self._store = firstrun.opened(self._config)
+        except firstrun.StoreUnusable as error:
+            raise Refused(str(error)) from None
+        return self._store
+
+    def __exit__(self, *failure: object) -> None:
+        self._store.close()
+
+
+def _find(conn: Conn, name: str) -> Account:
+    from storage import accounts
+
+    account = accounts.account_by_name(conn, name)
+    if account is None:
+        raise Refused(f"There is no account {name!r}.")
+    return account
+
+
+def _new_password(arguments: argparse.Namespace) -> tuple[str, bool]:
+    """(password, whether it must be printed), as the arguments ask for it."""
+    from dav.auth import passwords
+
+    if arguments.generate:
+        return passwords.generate(), True
+    if arguments.password_stdin:
+        # Only the line end is taken off: a password may begin or end with a space.
+        return sys.stdin.readline(STDIN_PASSWORD_MAX).rstrip("\r\n"), False
+    if not sys.stdin.isatty():
+        raise Refused("There is no terminal to ask for the password: use --password-stdin or --generate.")
+    password = getpass.getpass("Password: ")
+    if getpass.getpass("Once more: ") != password:
+        raise Refused("The two are not the same.")
+    return password, False
+
+
+def _hash(password: str) -> str:
+    from dav.auth import passwords
+
+    try:
+        return passwords.hash_password(password)
+    except passwords.PasswordUnusable as error:
+        raise Refused(str(error)) from None
+
+
+def _now_s() -> int:
+    return int(time.time())

@@ -1,0 +1,103 @@
+"""What a handler is given, and what it answers with: plain values, no server and no globals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from storage.records import Account, Blob, Collection, ObjectRecord
+
+if TYPE_CHECKING:
+    from dav.config import Config
+    from dav.urls import Place, Urls
+    from storage.engine import Conn, Store
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request as it came, its body read under its limit, nothing parsed.
+
+    headers: lower-case names; repeated fields joined with ", ". body: b"" when none. blob: set instead of body for a PUT
+    that was streamed to the blob folder. scheme, host: as the client sees them (through trusted proxies).
+    """
+
+    method: str
+    place: Place
+    headers: Mapping[str, str]
+    body: bytes
+    config: Config
+    urls: Urls
+    scheme: str = "http"
+    host: str = ""
+    query: str = ""
+    blob: Blob | None = None
+
+    def header(self, name: str, default: str = "") -> str:
+        """Value of a header field by its lower-case name."""
+        return self.headers.get(name, default)
+
+
+@dataclass(slots=True)
+class Ctx:
+    """Everything that handle() may use. account: who is signed in. now_s: seconds since 1970 UTC, one value per request."""
+
+    conn: Conn
+    store: Store
+    config: Config
+    urls: Urls
+    account: Account
+    now_s: int
+    request: Request
+
+
+@dataclass(slots=True)
+class Node:
+    """What a URL names, loaded once per request. href is percent-encoded and ends in "/" exactly for collections.
+
+    kind: see dav.tree.KINDS. owner: the account whose home or principal it is; None above the homes.
+    zone: the zone for floating times when the request names one. body, dead: filled beforehand by whoever answers about many nodes, so that no getter asks the store row by row.
+    """
+
+    kind: str
+    href: str
+    owner: Account | None = None
+    collection: Collection | None = None
+    object: ObjectRecord | None = None
+    body: bytes | None = None
+    dead: dict[str, str] | None = None
+    zone: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An answer. Either body, or stream: called in a worker thread with a fresh read transaction's conn."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+    stream: Callable[[Conn], Iterator[bytes]] | None = None
+    # For the access log: how many resources the answer names.
+    items: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One HTTP method. parse: pure, before any transaction. handle: inside transaction(store, write=writes).
+
+    anonymous: answered without credentials (OPTIONS only).
+    """
+
+    name: str
+    rfc: str
+    writes: bool
+    parse: Callable[[Request], Any]
+    handle: Callable[[Ctx, Any], Response]
+    anonymous: bool = False
+    streams_body: bool = field(default=False)
+
+
+def xml_response(status: int, parts: Iterable[str], headers: tuple[tuple[str, str], ...] = ()) -> Response:
+    """An XML answer from its pieces, which do not contain the XML declaration."""
+    body = ('<?xml version="1.0" encoding="utf-8"?>\n' + "".join(parts)).encode()
+    return Response(status, (("Content-Type", "application/xml; charset=utf-8"), *headers), body)

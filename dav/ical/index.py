@@ -1,0 +1,213 @@
+"""What the store keeps about a calendar object so that time ranges are found without reading it (RFC 4791 §7.8, §9.9)."""
+
+from __future__ import annotations
+
+from dav.ical.lines import Component, Line
+from dav.ical.recur import CalendarObject, Occurrence, Period, Span, iter_occurrences, periods, span, timeless
+from dav.ical.recur import Limits as _Limits
+from dav.ical.rrule import Budget, TooManyInstances
+from dav.ical.tz import UTC
+from storage.records import BEGINLESS, ENDLESS, Instance, ObjectIndex
+
+_DAY_S = 86_400
+# Floating times are read as UTC here; the asker's zone is at most this far from it.
+_FLOATING_MARGIN_S = 14 * 3_600
+# A finished series with no more instances than this is indexed whole, also outside the window.
+_WHOLE_MAX = 64
+_SUMMARY_CHARS_MAX = 500
+_STEPS_MAX = 50_000
+
+_BUSY_OF_FBTYPE = {"FREE": 0, "BUSY": 1, "BUSY-TENTATIVE": 2, "BUSY-UNAVAILABLE": 3}
+
+
+def index_calendar(
+    obj: CalendarObject,
+    *,
+    now_s: int,
+    back_s: int = 366 * _DAY_S,
+    ahead_s: int = 2 * 366 * _DAY_S,
+    instances_max: int = 4_000,
+) -> ObjectIndex:
+    """The index of one object, with its instances from now_s - back_s to now_s + ahead_s (UTC seconds).
+
+    An object that does not recur, and a short series that ends, is indexed whole. When the window holds more than instances_max instances it is
+    shortened: indexed_to_s then says how far they reach. Never raises for what the object holds: what cannot be
+    understood makes bounds wider, so a query looks at the object itself.
+    """
+    summary = _summary(obj)
+    if obj.name == "VFREEBUSY":
+        return _index_free_busy(obj, summary)
+    if obj.name not in ("VEVENT", "VTODO", "VJOURNAL") or timeless(obj):
+        return ObjectIndex(uid=obj.uid, component=obj.name, summary=summary)
+    bounds = span(obj, limits=_Limits(steps_max=_STEPS_MAX))
+    if bounds is None and obj.name == "VTODO":
+        return ObjectIndex(uid=obj.uid, component=obj.name, recurs=obj.recurs, summary=summary)
+    if bounds is None:
+        # A note without a date is in no range (RFC 4791 §9.9: VJOURNAL); an event that nothing places may be anywhere.
+        dateless = obj.name == "VJOURNAL" and all(component.first("DTSTART") is None for component in obj.components)
+        return ObjectIndex(
+            uid=obj.uid,
+            component=obj.name,
+            first_s=ENDLESS if dateless else BEGINLESS,
+            last_s=BEGINLESS if dateless else ENDLESS,
+            exact=dateless,
+            summary=summary,
+            readable=dateless,
+        )
+    return _index_in_window(obj, bounds, now_s - back_s, now_s + ahead_s, instances_max, summary)
+
+
+def _index_in_window(
+    obj: CalendarObject, bounds: Span, from_s: int, to_s: int, instances_max: int, summary: str | None
+) -> ObjectIndex:
+    whole = not bounds.recurs or (from_s <= bounds.first_s and bounds.last_s < to_s)
+    limit = instances_max
+    if not whole and not bounds.endless:
+        whole, limit = True, min(_WHOLE_MAX, instances_max)  # a short series elsewhere is worth having whole
+    found: list[Occurrence] = []
+    reached_s: int | None = None
+    if whole:
+        found, reached_s = _collect(obj, BEGINLESS, ENDLESS, limit, bounds.shift_s)
+        whole = reached_s is None
+    if not whole:
+        found, reached_s = _collect(obj, from_s, to_s, instances_max, bounds.shift_s)
+    first_s, last_s, exact = bounds.first_s, bounds.last_s, False
+    if whole and found:
+        first_s = min(occurrence.start_s for occurrence in found)
+        last_s = max(occurrence.end_s for occurrence in found)
+        exact = bounds.certain and not bounds.floating
+    elif bounds.endless and bounds.certain and not bounds.floating:
+        first = _first_start(obj)
+        if first is not None:
+            first_s = first
+            # Something after the first one shows that the rule makes instances, and then it does so for ever.
+            exact = any(not occurrence.overridden and occurrence.start_s > first_s for occurrence in found)
+    if obj.name == "VTODO":
+        # RFC 4791 §9.9 counts a task also at the very instant of its end, other than [start, end).
+        first_s, last_s, exact = first_s - 1, last_s + 1, False
+    margin = _FLOATING_MARGIN_S if bounds.floating else 0
+    complete = whole and bounds.certain
+    codes: dict[int, int] = {}
+    return ObjectIndex(
+        uid=obj.uid,
+        component=obj.name,
+        first_s=max(first_s - margin, BEGINLESS),
+        last_s=min(last_s + margin, ENDLESS),
+        exact=exact,
+        recurs=bounds.recurs,
+        instances=tuple([_instance(occurrence, obj.name, codes) for occurrence in found]),
+        indexed_from_s=BEGINLESS if complete else from_s,
+        indexed_to_s=ENDLESS if complete else to_s if reached_s is None else max(from_s, min(reached_s, to_s)),
+        summary=summary,
+    )
+
+
+def _collect(
+    obj: CalendarObject, from_s: int, to_s: int, most: int, shift_s: int
+) -> tuple[list[Occurrence], int | None]:
+    """All occurrences in the range, and None; or, at a limit, those that start before an instant, and that instant.
+
+    shift_s: how far an override with RANGE=THISANDFUTURE may change the order of the series.
+    """
+    found: list[Occurrence] = []
+    stopped_s: int | None = None
+    reached_s = from_s  # overrides come first: until the series has begun, nothing is complete
+    try:
+        for occurrence in iter_occurrences(obj, from_s, to_s, floating_zone=UTC, budget=Budget(_STEPS_MAX)):
+            if not occurrence.overridden:
+                reached_s = max(reached_s, occurrence.start_s)
+            if len(found) >= most:
+                stopped_s = reached_s - shift_s
+                break
+            found.append(occurrence)
+    except TooManyInstances:
+        stopped_s = reached_s - shift_s
+    if stopped_s is not None:
+        found = [] if stopped_s <= from_s else [item for item in found if item.start_s < stopped_s]
+    return found, stopped_s
+
+
+def _first_start(obj: CalendarObject) -> int | None:
+    """The earliest start of all occurrences; None when it could not be found."""
+    first_s: int | None = None
+    try:
+        for occurrence in iter_occurrences(obj, BEGINLESS, ENDLESS, floating_zone=UTC, budget=Budget(_STEPS_MAX)):
+            first_s = occurrence.start_s if first_s is None else min(first_s, occurrence.start_s)
+            if not occurrence.overridden:
+                return first_s  # the series comes in order
+    except TooManyInstances:
+        return None
+    return None
+
+
+def _instance(occurrence: Occurrence, name: str, codes: dict[int, int]) -> Instance:
+    key = id(occurrence.component)
+    busy = codes.get(key)
+    if busy is None:
+        busy = codes[key] = busy_code(occurrence.component)
+    if name == "VTODO":
+        end_s = min(occurrence.end_s + 1, ENDLESS)
+        return Instance(occurrence.start_s - 1, end_s, occurrence.floating, busy)
+    return Instance(occurrence.start_s, occurrence.end_s, occurrence.floating, busy)
+
+
+def busy_code(component: Component) -> int:
+    """0 free, 1 busy, 2 tentative (RFC 4791 §7.10): only events take time, by STATUS and TRANSP."""
+    if component.name != "VEVENT":
+        return 0
+    code = 1
+    for item in component.items:
+        if isinstance(item, Line):
+            if item.name == "TRANSP" and item.value.strip().upper() == "TRANSPARENT":
+                return 0
+            if item.name == "STATUS":
+                status = item.value.strip().upper()
+                if status == "CANCELLED":
+                    return 0
+                if status == "TENTATIVE":
+                    code = 2
+    return code
+
+
+def _index_free_busy(obj: CalendarObject, summary: str | None) -> ObjectIndex:
+    """VFREEBUSY: its DTSTART to DTEND as free time, since that is what a range asks for, and its periods with their type."""
+    instances: list[Instance] = []
+    readable = True
+    for component in obj.components:
+        for line in component.all("FREEBUSY"):
+            code = _BUSY_OF_FBTYPE.get((line.param("FBTYPE") or "BUSY").upper(), 1)
+            try:
+                found: list[Period] = periods(line, obj.zones)
+            except ValueError:
+                readable = False
+                continue
+            for period in found:
+                start_s, end_s = period.seconds(UTC)
+                instances.append(Instance(start_s, end_s, period.start.zone is None, code))
+    for occurrence in iter_occurrences(obj, BEGINLESS, ENDLESS, floating_zone=UTC, budget=Budget(_STEPS_MAX)):
+        # RFC 4791 §9.9: start <= DTEND, so its last instant counts too.
+        instances.append(Instance(occurrence.start_s, occurrence.end_s + 1, occurrence.floating, 0))
+    if not instances:
+        return ObjectIndex(
+            uid=obj.uid,
+            component=obj.name,
+            first_s=ENDLESS if readable else BEGINLESS,
+            last_s=BEGINLESS if readable else ENDLESS,
+            summary=summary,
+        )
+    margin = _FLOATING_MARGIN_S if any(instance.floating for instance in instances) else 0
+    return ObjectIndex(
+        uid=obj.uid,
+        component=obj.name,
+        first_s=min(instance.start_s for instance in instances) - margin,
+        last_s=max(instance.end_s for instance in instances) + margin,
+        instances=tuple(instances),
+        summary=summary,
+        readable=readable,
+    )
+
+
+def _summary(obj: CalendarObject) -> str | None:
+    component = obj.master or (obj.components[0] if obj.components else None)
+    line = None if component is None else component.first("SUMMARY")
+    return None if line is None else line.text[:_SUMMARY_CHARS_MAX]

@@ -1,0 +1,699 @@
+"""CALDAV:calendar-data as asked for (RFC 4791 §9.6): partial, expanded or limited; and a whole calendar as one stream.
+
+Works by editing lines: whatever the request does not change is returned byte for byte as the client stored it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from dav.errors import DavError
+from dav.ical.lines import Component, Line, LineError, escape, fold, read
+from dav.ical.make import PRODID, clean, utc_seconds, utc_text
+from dav.ical.recur import (
+    CalendarObject,
+    Duration,
+    Limits,
+    Moment,
+    Occurrence,
+    calendar_object,
+    duration,
+    iter_occurrences,
+    moment,
+    periods,
+)
+from dav.ical.rrule import Budget, TooManyInstances
+from dav.ical.tz import UTC, Zone
+from dav.names import c
+
+if TYPE_CHECKING:
+    from dav.xml import Element
+
+ELEMENTS_MAX = 500  # elements of one calendar-data
+DEPTH_MAX = 6  # nested comp elements
+
+_RECURRING = ("VEVENT", "VTODO", "VJOURNAL")
+_RULES = frozenset({"RRULE", "RDATE", "EXDATE", "EXRULE"})
+_TZID = re.compile(r';TZID=(?:"[^"]*"|[^;:"]*)', re.IGNORECASE)
+_RANGE = re.compile(r';RANGE=(?:"[^"]*"|[^;:"]*)', re.IGNORECASE)
+
+Range = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class CompSelection:
+    """RFC 4791 §9.6.1. props: (name, novalue) of the properties to return. comps: components. None = all of them."""
+
+    name: str
+    props: tuple[tuple[str, bool], ...] | None = None
+    comps: tuple[CompSelection, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CalendarData:
+    """What a CALDAV:calendar-data element in a request asks for. Ranges: (start, end) in UTC seconds, end exclusive."""
+
+    comp: CompSelection | None = None
+    expand: Range | None = None
+    limit_recurrence: Range | None = None
+    limit_freebusy: Range | None = None
+    content_type: str = "text/calendar"
+    version: str = "2.0"
+
+    @property
+    def whole(self) -> bool:
+        """Nothing but the stored bytes is asked for."""
+        return (
+            self.comp is None and self.expand is None and self.limit_recurrence is None and self.limit_freebusy is None
+        )
+
+
+# ---- from XML ----
+
+
+def parse_calendar_data(element: Element) -> CalendarData:
+    """The value of CALDAV:calendar-data in a request.
+
+    Raises DavError(403, supported-calendar-data) for another media type or version (RFC 4791 §7.8), DavError(400) for
+    ranges and selections that mean nothing.
+    """
+    content_type = element.get("content-type", "text/calendar").partition(";")[0].strip().lower()
+    version = element.get("version", "2.0").strip()
+    if content_type != "text/calendar" or version != "2.0":
+        raise DavError(403, c("supported-calendar-data"), "Calendar data is given as text/calendar, version 2.0.")
+    if not len(element):
+        return CalendarData()
+    if sum(1 for _ in element.iter()) > ELEMENTS_MAX:
+        raise DavError(400, detail=f"calendar-data has more than {ELEMENTS_MAX} elements.")
+    comp = element.find(c("comp"))
+    data = CalendarData(
+        None if comp is None else _parse_comp(comp, 1),
+        _parse_range(element, "expand"),
+        _parse_range(element, "limit-recurrence-set"),
+        _parse_range(element, "limit-freebusy-set"),
+    )
+    if data.comp is not None and data.comp.name != "VCALENDAR":
+        raise DavError(400, detail="The outermost comp of calendar-data is VCALENDAR.")
+    if data.expand is not None and data.limit_recurrence is not None:
+        raise DavError(400, detail="expand and limit-recurrence-set exclude each other (RFC 4791 section 9.6).")
+    return data
+
+
+def _parse_range(parent: Element, local: str) -> Range | None:
+    element = parent.find(c(local))
+    if element is None:
+        return None
+    try:
+        start_s, end_s = utc_seconds(element.get("start", "")), utc_seconds(element.get("end", ""))
+    except ValueError:
+        raise DavError(400, detail=f"{local} needs start and end as UTC date-times (20060104T000000Z).") from None
+    if end_s <= start_s:
+        raise DavError(400, detail=f"The end of {local} must be after its start.")
+    return start_s, end_s
+
+
+def _parse_comp(element: Element, depth: int) -> CompSelection:
+    name = (element.get("name") or "").strip().upper()
+    if not name or depth > DEPTH_MAX:
+        raise DavError(400, detail="A comp in calendar-data has no name, or is nested too deep.")
+    if not any(isinstance(child.tag, str) for child in element):
+        # RFC 4791 §7.8.1 shows it: <C:comp name="VTIMEZONE"/> returns the whole component.
+        return CompSelection(name)
+    props: tuple[tuple[str, bool], ...] | None = tuple(
+        ((child.get("name") or "").strip().upper(), child.get("novalue", "no") == "yes")
+        for child in element.findall(c("prop"))
+    )
+    comps: tuple[CompSelection, ...] | None = tuple(
+        _parse_comp(child, depth + 1) for child in element.findall(c("comp"))
+    )
+    if element.find(c("allprop")) is not None:
+        props = None
+    if element.find(c("allcomp")) is not None:
+        comps = None
+    return CompSelection(name, props, comps)
+
+
+# ---- the answer ----
+
+
+def render(body: bytes, data: CalendarData, *, floating_zone: Zone, limits: Limits) -> bytes:
+    """The body as data asks for it; the same bytes object when it asks for nothing special.
+
+    An object that cannot be read is given as it is. Expansion stops after limits.instances_max instances.
+    """
+    if data.whole:
+        return body
+    try:
+        document = read(body)
+    except LineError:
+        return body
+    parts: list[bytes] = []
+    for calendar in document.components:
+        writer = _Writer(calendar, data, floating_zone, limits)
+        writer.write(parts)
+    return b"".join(parts)
+
+
+class _Writer:
+    """One VCALENDAR of the body on its way into the answer."""
+
+    def __init__(self, calendar: Component, data: CalendarData, zone: Zone, limits: Limits) -> None:
+        self.calendar, self.data, self.zone, self.limits = calendar, data, zone, limits
+        self.eol = _line_end(calendar.begin.raw)
+        self.obj = calendar_object(calendar)
+        self.zones = self.obj.zones
+
+    def write(self, parts: list[bytes]) -> None:
+        calendar, data = self.calendar, self.data
+        selection = data.comp
+        if selection is not None and selection.name != calendar.name:
+            return
+        if data.limit_recurrence is not None:
+            calendar = self._limit_recurrence(calendar, data.limit_recurrence)
+        if data.limit_freebusy is not None:
+            calendar = self._limit_freebusy(calendar, data.limit_freebusy)
+        if data.expand is None:
+            parts.append(_select(calendar, selection, self.eol).to_bytes())
+            return
+        parts.append(calendar.begin.raw)
+        shown = (_select_line(line, selection, self.eol) for line in calendar.lines)
+        parts += [line.raw for line in shown if line is not None]
+        self._expand(calendar, data.expand, parts)
+        if calendar.end is not None:
+            parts.append(_closed(calendar.end.raw))
+
+    def _of_type(self, name: str) -> CalendarObject:
+        """The object of one component type; bodies that hold several are wrong, but they exist."""
+        if self.obj.name == name:
+            return self.obj
+        items = [
+            item for item in self.calendar.items if isinstance(item, Component) and item.name in (name, "VTIMEZONE")
+        ]
+        return calendar_object(Component("VCALENDAR", self.calendar.begin, list(items), self.calendar.end))
+
+    # -- expand, RFC 4791 §9.6.5 --
+
+    def _expand(self, calendar: Component, span_s: Range, parts: list[bytes]) -> None:
+        expanded: set[str] = set()
+        for item in calendar.items:
+            if not isinstance(item, Component) or item.name == "VTIMEZONE":
+                continue
+            selection, wanted = _selected(self.data.comp, item.name)
+            if not wanted or item.name in expanded:
+                continue
+            if item.name not in _RECURRING:
+                self._static(_select(item, selection, self.eol), parts)
+                continue
+            expanded.add(item.name)
+            self._instances(self._of_type(item.name), selection, span_s, parts)
+
+    def _instances(
+        self, obj: CalendarObject, selection: CompSelection | None, span_s: Range, parts: list[bytes]
+    ) -> None:
+        templates: dict[tuple[int, bool], _Template] = {}
+        for instance in _found(obj, span_s, self.zone, self.limits)[0]:
+            component = instance.component
+            fixed = instance.overridden or instance.recurrence_id is None
+            template = templates.get((id(component), fixed))
+            if template is None:
+                template = self._template(component, selection, fixed)
+                templates[id(component), fixed] = template
+            parts += template.fill(instance)
+        if obj.name == "VTODO":
+            for todo in obj.components:
+                # RFC 4791 §9.9: a task without any date overlaps every range.
+                if not any(todo.first(name) for name in ("DTSTART", "DUE", "COMPLETED", "CREATED", "RECURRENCE-ID")):
+                    self._static(_select(todo, selection, self.eol), parts)
+
+    def _template(self, component: Component, selection: CompSelection | None, fixed: bool) -> _Template:
+        template = _Template(self.zone, self.eol)
+        shown = _select(component, selection, self.eol)
+        if fixed:
+            static: list[bytes] = []
+            self._static(shown, static, component)
+            template.add(b"".join(static))
+            return template
+        template.add(shown.begin.raw)
+        named = selection is None or selection.props is None or any(n == "RECURRENCE-ID" for n, _ in selection.props)
+        timed = component.name != "VEVENT" or any(component.first(name) for name in ("DTEND", "DURATION"))
+        for item in shown.items:
+            if isinstance(item, Component):
+                static = []
+                self._static(item, static)
+                template.add(b"".join(static))
+            elif item.name == "DTSTART":
+                template.fills.append(_start_line(item))
+                if named:
+                    template.fills.append(_recurrence_id_line)
+                if not timed:
+                    template.fills.append(_period_end_line)
+            elif item.name in ("DTEND", "DUE"):
+                template.fills.append(_end_line(item))
+            elif item.name == "DURATION":
+                template.fills.append(_duration_line(item, self.zone))
+            elif item.name != "RECURRENCE-ID" and item.name not in _RULES:
+                template.add(self._static_line(item))
+        if shown.end is not None:
+            template.add(_closed(shown.end.raw))
+        return template
+
+    def _static(self, component: Component, parts: list[bytes], original: Component | None = None) -> None:
+        """A component that is not moved: without recurrence properties, its times in UTC."""
+        parts.append(component.begin.raw)
+        for item in component.items:
+            if isinstance(item, Component):
+                self._static(item, parts)
+            elif item.name in _RULES:
+                continue
+            elif item.name == "DURATION" and original is not None:
+                parts.append(self._fixed_duration(item, original))
+            else:
+                parts.append(self._static_line(item))
+        if component.end is not None:
+            parts.append(_closed(component.end.raw))
+
+    def _static_line(self, line: Line) -> bytes:
+        head = line.head
+        if ";" not in head:
+            return line.raw
+        upper = head.upper()
+        if line.name == "RECURRENCE-ID" and ";RANGE=" in upper:
+            head = _RANGE.sub("", head)  # one instance is all that this component is now
+        if ";TZID=" not in upper:
+            return line.raw if head is line.head else _content(f"{head}:{line.value}", self.eol)
+        return _content(f"{_TZID.sub('', head)}:{self._utc_values(line)}", self.eol)
+
+    def _utc_values(self, line: Line) -> str:
+        """The values of a line with a TZID in UTC; as written when they are no times, or nobody knows the zone."""
+        try:
+            values = periods(line, self.zones)
+        except ValueError:
+            return line.value
+        if any(value.start.kind != "zoned" for value in values):
+            return line.value
+        texts = []
+        for value, written in zip(values, (text for text in line.value.split(",") if text.strip()), strict=True):
+            text = utc_text(value.start.seconds(UTC))
+            if value.end is not None:
+                text += "/" + utc_text(value.end.seconds(UTC))
+            elif value.length is not None:
+                text += "/" + written.partition("/")[2].strip()
+            texts.append(text)
+        return ",".join(texts)
+
+    def _fixed_duration(self, line: Line, component: Component) -> bytes:
+        """RFC 5545 §3.3.6: P1D from a local time is a day of that zone, from a UTC time always 24 hours."""
+        start = component.first("DTSTART")
+        try:
+            length = duration(line.value)
+            at = None if start is None else moment(start, self.zones)
+        except ValueError:
+            return line.raw
+        if at is None or at.kind != "zoned" or not length.days:
+            return line.raw
+        exact_s = length.end_s(at, self.zone) - at.seconds(self.zone)
+        return line.raw if exact_s == _exact_s(length) else _duration_text(line, exact_s, self.eol)
+
+    # -- limits, RFC 4791 §9.6.6, §9.6.7 --
+
+    def _limit_recurrence(self, calendar: Component, span_s: Range) -> Component:
+        """Without the overrides that change nothing in the range."""
+        dropped: set[int] = set()
+        for name in _RECURRING:
+            obj = self._of_type(name)
+            if not obj.overrides:
+                continue
+            instances, complete = _found(obj, span_s, self.zone, self.limits)
+            kept = {id(instance.component) for instance in instances}
+            original, all_known = self._originals(obj, span_s)
+            if complete and all_known:
+                dropped.update(
+                    id(item)
+                    for item in obj.overrides
+                    if id(item) not in kept and not self._matters(item, span_s, original)
+                )
+        items = [item for item in calendar.items if id(item) not in dropped]
+        return Component(calendar.name, calendar.begin, items, calendar.end)
+
+    def _originals(self, obj: CalendarObject, span_s: Range) -> tuple[set[tuple[str, str]], bool]:
+        """The instances that the series would have in the range without any override, and whether these are all."""
+        if obj.master is None:
+            return set(), True
+        hidden = {id(item) for item in obj.overrides}
+        items = [item for item in obj.calendar.items if id(item) not in hidden]
+        plain = calendar_object(Component(obj.calendar.name, obj.calendar.begin, items, obj.calendar.end))
+        instances, complete = _found(plain, span_s, self.zone, self.limits)
+        return {key for instance in instances for key in self._keys(instance.start)}, complete
+
+    def _keys(self, at: Moment) -> tuple[tuple[str, str], tuple[str, str]]:
+        """By which an instance is named: its instant, or its day where one of the two is a DATE."""
+        return ("instant", str(at.seconds(self.zone))), ("day", at.local.date().isoformat())
+
+    def _matters(self, override: Component, span_s: Range, original: set[tuple[str, str]]) -> bool:
+        line = override.all("RECURRENCE-ID")[0]
+        try:
+            rid = moment(line, self.zones)
+        except ValueError:
+            return True
+        instant, day = self._keys(rid)
+        if (line.param("RANGE") or "").upper() == "THISANDFUTURE" and rid.seconds(self.zone) < span_s[1]:
+            return True
+        if rid.kind == "date" and day in original:
+            return True
+        return instant in original or span_s[0] <= rid.seconds(self.zone) < span_s[1]
+
+    def _limit_freebusy(self, calendar: Component, span_s: Range) -> Component:
+        """FREEBUSY values of VFREEBUSY components that overlap the range."""
+        items: list[Line | Component] = []
+        for item in calendar.items:
+            if isinstance(item, Component) and item.name == "VFREEBUSY":
+                lines: list[Line | Component] = []
+                for line in item.items:
+                    limited = self._limit_line(line, span_s) if isinstance(line, Line) else line
+                    if limited is not None:
+                        lines.append(limited)
+                item = Component(item.name, item.begin, lines, item.end)
+            items.append(item)
+        return Component(calendar.name, calendar.begin, items, calendar.end)
+
+    def _limit_line(self, line: Line, span_s: Range) -> Line | None:
+        if line.name != "FREEBUSY":
+            return line
+        try:
+            found = periods(line, self.zones)
+        except ValueError:
+            return line
+        written = [text for text in line.value.split(",") if text.strip()]
+        kept = []
+        for value, text in zip(found, written, strict=True):
+            start_s, end_s = value.seconds(self.zone)
+            if start_s < span_s[1] and end_s > span_s[0]:
+                kept.append(text)
+        if len(kept) == len(written):
+            return line
+        if not kept:
+            return None
+        value_text = ",".join(kept)
+        raw = _content(f"{line.head}:{value_text}", self.eol)
+        return Line(line.name, line.group, value_text, raw, line.number, line.head)
+
+
+def _found(obj: CalendarObject, span_s: Range, zone: Zone, limits: Limits) -> tuple[list[Occurrence], bool]:
+    """Instances in the range by start, at most limits.instances_max, and whether these are all."""
+    instances: list[Occurrence] = []
+    budget = Budget(limits.steps_max)
+    found = iter_occurrences(obj, span_s[0], span_s[1], floating_zone=zone, budget=budget)
+    complete = True
+    try:
+        for instance in islice(found, limits.instances_max):
+            instances.append(instance)
+        complete = len(instances) < limits.instances_max
+    except TooManyInstances:
+        complete = False
+    if len(instances) > 1:
+        instances.sort(key=lambda instance: (instance.start_s, instance.end_s))
+    return instances, complete
+
+
+# ---- the lines of one instance ----
+
+
+Fill = bytes | Callable[[Occurrence, bytes], bytes]
+
+
+class _Template:
+    """A component with gaps for what differs between its instances."""
+
+    __slots__ = ("eol", "fills", "zone")
+
+    def __init__(self, zone: Zone, eol: bytes) -> None:
+        self.fills: list[Fill] = []
+        self.zone, self.eol = zone, eol
+
+    def add(self, data: bytes) -> None:
+        last = self.fills[-1] if self.fills else None
+        if isinstance(last, bytes):
+            self.fills[-1] = last + data
+        else:
+            self.fills.append(data)
+
+    def fill(self, instance: Occurrence) -> list[bytes]:
+        eol = self.eol
+        return [part if isinstance(part, bytes) else part(instance, eol) for part in self.fills]
+
+
+def _value(at: Moment, instant_s: int) -> str:
+    return utc_text(instant_s) if at.zone is not None else at.value
+
+
+def _start_line(line: Line) -> Callable[[Occurrence, bytes], bytes]:
+    head = _TZID.sub("", line.head)
+    return lambda instance, eol: _content(f"{head}:{_value(instance.start, instance.start_s)}", eol)
+
+
+def _end_line(line: Line) -> Callable[[Occurrence, bytes], bytes]:
+    head = _TZID.sub("", line.head)
+
+    def fill(instance: Occurrence, eol: bytes) -> bytes:
+        end = instance.end
+        return b"" if end is None else _content(f"{head}:{_value(end, instance.end_s)}", eol)
+
+    return fill
+
+
+def _period_end_line(instance: Occurrence, eol: bytes) -> bytes:
+    """An instance that got its length from an RDATE period, in a series that has none."""
+    if instance.all_day or instance.end_s <= instance.start_s:
+        return b""
+    end = instance.start.at(instance.end_s, instance.floating_zone)
+    return _content(f"DTEND:{_value(end, instance.end_s)}", eol)
+
+
+def _recurrence_id_line(instance: Occurrence, eol: bytes) -> bytes:
+    rid = instance.recurrence_id
+    if rid is None:
+        return b""
+    if rid.kind == "date":
+        return _content(f"RECURRENCE-ID;VALUE=DATE:{rid.value}", eol)
+    return _content(f"RECURRENCE-ID:{_value(rid, rid.seconds(UTC)) if rid.zone is not None else rid.value}", eol)
+
+
+def _duration_line(line: Line, zone: Zone) -> Callable[[Occurrence, bytes], bytes]:
+    try:
+        length = duration(line.value)
+    except ValueError:
+        return lambda instance, eol: line.raw
+    exact_s = max(_exact_s(length), 0)
+
+    def fill(instance: Occurrence, eol: bytes) -> bytes:
+        length_s = instance.end_s - instance.start_s
+        if length_s == exact_s:
+            return line.raw
+        if instance.start.zone is None and length.end_s(instance.start, zone) == instance.end_s:
+            return line.raw
+        return _duration_text(line, length_s, eol)
+
+    return fill
+
+
+def _duration_text(line: Line, seconds: int, eol: bytes) -> bytes:
+    hours, rest = divmod(max(seconds, 0), 3_600)
+    minutes, rest = divmod(rest, 60)
+    text = "".join(f"{number}{unit}" for number, unit in ((hours, "H"), (minutes, "M"), (rest, "S")) if number)
+    return _content(f"{line.head}:PT{text or '0S'}", eol)
+
+
+def _exact_s(length: Duration) -> int:
+    return length.days * 86_400 + length.seconds
+
+
+def _line_end(raw: bytes) -> bytes:
+    return (
+        b"\r\n"
+        if raw.endswith(b"\r\n")
+        else b"\n"
+        if raw.endswith(b"\n")
+        else b"\r"
+        if raw.endswith(b"\r")
+        else b"\r\n"
+    )
+
+
+def _content(text: str, eol: bytes) -> bytes:
+    if len(text) < 75 and text.isascii():
+        return text.encode() + eol
+    data = fold(text)
+    return data if eol == b"\r\n" else data.replace(b"\r\n", eol)
+
+
+def _closed(raw: bytes) -> bytes:
+    return raw if raw.endswith((b"\n", b"\r")) else raw + b"\r\n"
+
+
+# ---- partial data, RFC 4791 §9.6.1 to §9.6.4 ----
+
+
+def _selected(parent: CompSelection | None, name: str) -> tuple[CompSelection | None, bool]:
+    """What is asked of a component inside of parent: (selection or None for all of it, whether it is wanted)."""
+    if parent is None or parent.comps is None:
+        return None, True
+    for selection in parent.comps:
+        if selection.name == name:
+            return selection, True
+    return None, False
+
+
+def _select_line(line: Line, selection: CompSelection | None, eol: bytes) -> Line | None:
+    if selection is None or selection.props is None:
+        return line
+    for name, novalue in selection.props:
+        if name == line.name:
+            if novalue:
+                return Line(name, line.group, "", _content(f"{line.head}:", eol), line.number, line.head)
+            return line
+    return None
+
+
+def _select(component: Component, selection: CompSelection | None, eol: bytes) -> Component:
+    """The component with what selection asks for; the same one when that is everything."""
+    if selection is None or (selection.props is None and selection.comps is None):
+        return component
+    items: list[Line | Component] = []
+    for item in component.items:
+        if isinstance(item, Line):
+            line = _select_line(item, selection, eol)
+            if line is not None:
+                items.append(line)
+        else:
+            inner, wanted = _selected(selection, item.name)
+            if wanted:
+                items.append(_select(item, inner, eol))
+    return Component(component.name, component.begin, items, component.end)
+
+
+# ---- a calendar as one object ----
+
+
+_FRAME = re.compile(rb"^(BEGIN|END):[ \t]*([A-Za-z0-9-]+)[ \t]*\r?$", re.MULTILINE | re.IGNORECASE)
+_TZID_LINE = re.compile(rb"^TZID[^:\r\n]*:([^\r\n]*(?:\r?\n[ \t][^\r\n]*)*)", re.MULTILINE | re.IGNORECASE)
+_LONE_LF = re.compile(rb"(?<!\r)\n")
+
+
+def merge_calendars(
+    bodies: Iterable[bytes],
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    color: str | None = None,
+    time_zone_id: str | None = None,
+) -> Iterator[bytes]:
+    """All components of many objects as one VCALENDAR, in chunks; memory does not grow with their number.
+
+    Components keep their bytes; line ends become CRLF and Latin-1 becomes UTF-8 where they were not. A VTIMEZONE is
+    written once: the first definition of a TZID stands. Bodies that cannot be read are left out. color: "#RRGGBB" or
+    a CSS name.
+    """
+    head = ["BEGIN:VCALENDAR", "VERSION:2.0", f"PRODID:{PRODID}", "CALSCALE:GREGORIAN"]
+    if name:
+        head += [f"NAME:{_text(name)}", f"X-WR-CALNAME:{_text(name)}"]  # RFC 7986 §5.1, and what Apple made before it
+    if description:
+        head += [f"DESCRIPTION:{_text(description)}", f"X-WR-CALDESC:{_text(description)}"]
+    if color and re.fullmatch(r"#[0-9A-Fa-f]{6,8}|[A-Za-z]{3,32}", color):
+        # RFC 7986 §5.9 takes names only; Apple's property takes numbers too.
+        head += [f"COLOR:{color.lower()}"] if color.isalpha() else []
+        head += [f"X-APPLE-CALENDAR-COLOR:{color}"]
+    if time_zone_id:
+        head += [f"X-WR-TIMEZONE:{_text(time_zone_id)}"]
+    yield b"".join(fold(line) for line in head)
+    zones: set[bytes] = set()
+    for body in bodies:
+        chunk = b"".join(_components(body, zones))
+        if chunk:
+            yield _portable(chunk)
+    yield b"END:VCALENDAR\r\n"
+
+
+def _text(text: str) -> str:
+    return clean(escape(text))
+
+
+def _components(body: bytes, zones: set[bytes]) -> list[bytes]:
+    """The components of a body's calendars; VTIMEZONEs only when their TZID is not in zones, where it is then added."""
+    found = _slices(body)
+    if found is None:
+        try:
+            document = read(body)
+        except LineError:
+            return []
+        found = [
+            (item.name.encode(), item.to_bytes())
+            for calendar in document.components
+            if calendar.name == "VCALENDAR"
+            for item in calendar.components
+        ]
+    parts = []
+    for name, data in found:
+        if name == b"VTIMEZONE":
+            match = _TZID_LINE.search(data)
+            tzid = re.sub(rb"\r?\n[ \t]", b"", match.group(1)).strip() if match else b""
+            if tzid in zones:
+                continue
+            zones.add(tzid)
+        parts.append(_closed(data))
+    return parts
+
+
+def _slices(body: bytes) -> list[tuple[bytes, bytes]] | None:
+    """(name, bytes) of what stands directly inside of VCALENDAR, found by BEGIN and END alone: no line is read.
+
+    None when the body is not so plain (folded names, a byte order mark, bare CRs, something that does not nest).
+    """
+    if b"\r" in body and b"\n" not in body:
+        return None
+    found: list[tuple[bytes, bytes]] = []
+    stack: list[bytes] = []
+    start = 0
+    for match in _FRAME.finditer(body):
+        kind, name = match.group(1).upper(), match.group(2).upper()
+        if kind == b"BEGIN":
+            if len(stack) == 1:
+                start = match.start()
+            elif not stack and name != b"VCALENDAR":
+                return None
+            stack.append(name)
+            if len(stack) > 16:
+                return None
+            continue
+        if not stack or stack.pop() != name:
+            return None
+        if len(stack) == 1:
+            end = match.end() + 1  # the line feed, which `$` looks at but does not take
+            if body[end : end + 1] in (b" ", b"\t"):
+                return None  # a folded END line
+            found.append((name, body[start:end]))
+    return found if not stack and found else None
+
+
+def _portable(data: bytes) -> bytes:
+    if data.count(b"\n") != data.count(b"\r\n"):
+        data = _LONE_LF.sub(b"\r\n", data)
+    if data.isascii():
+        return data
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        # One line in Latin-1 must not make the whole answer unreadable as UTF-8.
+        return b"".join(_utf8(line) for line in data.splitlines(keepends=True))
+    return data
+
+
+def _utf8(line: bytes) -> bytes:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return line.decode("latin-1").encode()
+    return line

@@ -1,0 +1,220 @@
+"""GET and HEAD: members as they are stored, calendars and address books as one file, other collections as a list."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from email.utils import formatdate
+
+from dav import access, directory, tree, xml
+from dav.conditions import CARD_VARIANTS, collection_etag, not_modified
+from dav.context import Ctx, Node, Request, Response
+from dav.headers import Preconditions, byte_range, card_version, media_type, preconditions
+from dav.ical.render import merge_calendars
+from dav.names import d, ical
+from dav.properties.webdav import content_type
+from dav.vcard import convert, merge_cards
+from storage import blobs, collections, objects, properties
+from storage.engine import Conn
+from storage.records import ObjectRecord
+
+_CHUNK_BYTES = 256 * 1024
+_LIST_MAX = 1000
+_VERSION = re.compile(rb"^VERSION[^:\r\n]*:\s*([234]\.[01])", re.MULTILINE | re.IGNORECASE)
+# What a browser may show in place. Everything else is saved: a stored page must not run scripts beside our own pages.
+_SHOWN = re.compile(r"text/plain|image/(?:png|jpeg|gif|webp|avif|bmp)|audio/.*|video/.*|text/(?:calendar|vcard)")
+
+Headers = tuple[tuple[str, str], ...]
+_SAFE: Headers = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("Content-Security-Policy", "default-src 'none'; sandbox"),
+    ("Cache-Control", "private, no-cache"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Get:
+    wanted: Preconditions
+    head: bool
+
+
+def parse(request: Request) -> Get:
+    return Get(preconditions(request), request.method == "HEAD")
+
+
+def handle(ctx: Ctx, get: Get) -> Response:
+    node = tree.require(ctx, ctx.request.place)
+    access.require(ctx, node, d("read"))
+    if node.object is not None:
+        return _member(ctx, node, get)
+    if node.kind == "directory-card" and node.owner is not None:
+        headers = (("Content-Type", content_type(node)), *_SAFE)
+        return _whole(200, headers, directory.card_of(node.owner), get.head)
+    if node.kind in ("calendar", "addressbook"):
+        return _merged(ctx, node, get)
+    return _listing(ctx, node, get)
+
+
+def _whole(status: int, headers: Headers, body: bytes, head: bool) -> Response:
+    return Response(status, (*headers, _length(len(body)))) if head else Response(status, headers, body)
+
+
+def _length(size: int) -> tuple[str, str]:
+    """Content-Length, where the sender cannot count for itself: HEAD (RFC 9110 §9.3.2) and streams."""
+    return ("Content-Length", str(size))
+
+
+# ---- members ---------------------------------------------------------------------------------------------------
+
+
+def _member(ctx: Ctx, node: Node, get: Get) -> Response:
+    record = _record(node)
+    request = ctx.request
+    body, etag = None, record.etag
+    vary: Headers = ()
+    if node.kind == "card":
+        vary = (("Vary", "Accept"),)
+        if "version" in request.header("accept").lower():
+            body = objects.body(ctx.conn, record)
+            version = card_version(request.header("accept"), stored_version(body))
+            if version is not None:
+                # RFC 9110 §8.8.3: another representation needs another tag. If-Match knows both.
+                body, etag = convert(body, version), record.etag + CARD_VARIANTS[version]
+    headers = (*_member_headers(node, etag), *vary)
+    if not_modified(get.wanted, (etag,), record.modified_s):
+        return Response(304, headers)
+    size = record.size if body is None else len(body)
+    # RFC 9110 §14.2: Range is for GET only.
+    part = None if get.head else byte_range(request, size, etag, record.modified_s)
+    return _content(ctx, record, body, part, 200, headers, get.head)
+
+
+def of_member(ctx: Ctx, node: Node, status: int, extra: Headers) -> Response:
+    """A member as the answer to another method than GET (RFC 8144 §3)."""
+    record = _record(node)
+    return _content(ctx, record, None, None, status, (*_member_headers(node, record.etag), *extra), False)
+
+
+def _record(node: Node) -> ObjectRecord:
+    assert node.object is not None
+    return node.object
+
+
+def _member_headers(node: Node, etag: str) -> Headers:
+    record = _record(node)
+    kind = content_type(node)
+    saved: Headers = () if _SHOWN.fullmatch(media_type(kind)) else (("Content-Disposition", "attachment"),)
+    ranges: Headers = (("Accept-Ranges", "bytes"),) if node.kind == "file" else ()
+    return (
+        ("Content-Type", kind),
+        ("ETag", f'"{etag}"'),
+        ("Last-Modified", formatdate(record.modified_s, usegmt=True)),
+        *ranges,
+        *saved,
+        *_SAFE,
+    )
+
+
+def _content(
+    ctx: Ctx,
+    record: ObjectRecord,
+    body: bytes | None,
+    part: tuple[int, int] | None,
+    status: int,
+    headers: Headers,
+    head: bool,
+) -> Response:
+    """The body, or the part of it that was asked for. body: when it is not the stored one, or was loaded already."""
+    size = record.size if body is None else len(body)
+    first, last = part or (0, size - 1)
+    if part is not None:
+        status = 206
+        headers = (*headers, ("Content-Range", f"bytes {first}-{last}/{size}"))
+    if head:
+        return Response(status, (*headers, _length(size)))
+    if body is None and record.blob is not None:
+        folder, name = ctx.store.blob_dir, record.blob
+
+        def stream(conn: Conn) -> Iterator[bytes]:
+            with blobs.open_blob(folder, name) as file:
+                file.seek(first)
+                left = last - first + 1
+                while left > 0 and (chunk := file.read(min(left, _CHUNK_BYTES))):
+                    left -= len(chunk)
+                    yield chunk
+
+        return Response(status, (*headers, _length(last - first + 1)), stream=stream)
+    if body is None:
+        body = objects.body(ctx.conn, record)
+    return Response(status, headers, body if part is None else body[first : last + 1])
+
+
+def stored_version(body: bytes) -> str:
+    """The version that a stored card names; 3.0 when it names none."""
+    found = _VERSION.search(body)
+    return found[1].decode() if found else "3.0"
+
+
+# ---- collections -----------------------------------------------------------------------------------------------
+
+
+def _merged(ctx: Ctx, node: Node, get: Get) -> Response:
+    """All members of a calendar or an address book in one file, written while it is read from the store."""
+    collection = node.collection
+    assert collection is not None
+    etag = collection_etag(node)
+    calendar = node.kind == "calendar"
+    kind, ending = ("text/calendar", "ics") if calendar else ("text/vcard", "vcf")
+    headers: Headers = (
+        ("Content-Type", f"{kind}; charset=utf-8"),
+        ("ETag", f'"{etag}"'),
+        ("Last-Modified", formatdate(collection.modified_s, usegmt=True)),
+        ("Content-Disposition", f'attachment; filename="{"calendar" if calendar else "contacts"}.{ending}"'),
+        *_SAFE,
+    )
+    if not_modified(get.wanted, (etag,), collection.modified_s):
+        return Response(304, headers)
+    if get.head:
+        return Response(200, headers)
+    name = collection.display_name or collection.name
+    color = _color(ctx, collection.id) if calendar else None
+
+    def stream(conn: Conn) -> Iterator[bytes]:
+        bodies = (body for _, body in objects.iter_bodies(conn, collection.id))
+        return merge_calendars(bodies, name=name, color=color) if calendar else merge_cards(bodies)
+
+    return Response(200, headers, stream=stream)
+
+
+def _color(ctx: Ctx, collection_id: int) -> str | None:
+    stored = properties.get_properties(ctx.conn, collection_id).get(ical("calendar-color"))
+    if stored is None:
+        return None
+    return xml.text_of(xml.parse(stored.encode(), ctx.config.limits)) or None
+
+
+def _listing(ctx: Ctx, node: Node, get: Get) -> Response:
+    """A page with links to what is in a collection, for people who open its address in a browser."""
+    title = node.href
+    entries: list[tuple[str, str]] = []
+    more = False
+    if node.collection is not None and node.owner is not None:
+        for collection in collections.children(ctx.conn, node.collection.id):
+            child = tree.collection_node(ctx, node.owner, collection)
+            entries.append((child.href, (collection.display_name or collection.name) + "/"))
+        records = objects.list_objects(ctx.conn, node.collection.id, limit=_LIST_MAX + 1)
+        more = len(records) > _LIST_MAX
+        for record in records[:_LIST_MAX]:
+            member = tree.member_node(ctx, node.owner, node.collection, record)
+            entries.append((member.href, record.name))
+    items = "".join(f"<li><a href={xml.attribute(href)}>{xml.escape(text)}</a></li>" for href, text in entries)
+    hint = "<p>This is an address for calendar, contact and file programs.</p>" if not entries else ""
+    rest = f"<p>Only the first {_LIST_MAX} are shown.</p>" if more else ""
+    page = (
+        '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width">'
+        f"<title>{xml.escape(title)}</title></head><body><h1>{xml.escape(title)}</h1>{hint}<ul>{items}</ul>{rest}"
+        "</body></html>\n"
+    )
+    return _whole(200, (("Content-Type", "text/html; charset=utf-8"), *_SAFE), page.encode(), get.head)

@@ -1,0 +1,43 @@
+"""PROPPATCH (RFC 4918 §9.2): change properties, all of them or none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dav import access, properties, tree, xml
+from dav.conditions import check_write
+from dav.context import Ctx, Request, Response
+from dav.errors import DavError
+from dav.headers import prefers_minimal
+from dav.multistatus import multistatus
+from dav.names import d
+from dav.xml import Element
+
+
+@dataclass(frozen=True, slots=True)
+class Proppatch:
+    """changes: (name, element or None to remove) in document order."""
+
+    changes: list[tuple[str, Element | None]]
+    minimal: bool
+
+
+def parse(request: Request) -> Proppatch:
+    """Raises DavError(400) for a body that is not a DAV:propertyupdate or changes nothing."""
+    root = xml.parse(request.body, request.config.limits)
+    if root.tag != d("propertyupdate"):
+        raise DavError(400, detail="The body of PROPPATCH is a DAV:propertyupdate element.")
+    changes = properties.parse_changes(root)
+    if not changes:
+        raise DavError(400, detail="DAV:propertyupdate sets or removes nothing.")
+    return Proppatch(changes, prefers_minimal(request))
+
+
+def handle(ctx: Ctx, wanted: Proppatch) -> Response:
+    node = tree.require(ctx, ctx.request.place)
+    access.require(ctx, node, d("write-properties"))
+    check_write(ctx, node)
+    results = properties.update(ctx, node, wanted.changes)
+    if wanted.minimal and all(status == 200 for status in results.values()):
+        return Response(200)  # RFC 8144 §2.2
+    return multistatus([properties.update_response(node.href, results)])

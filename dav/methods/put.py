@@ -1,0 +1,259 @@
+"""PUT (RFC 9110 §9.3.4, RFC 4918 §9.7, RFC 4791 §5.3.2, RFC 6352 §6.3.2): store a member as it was sent."""
+
+from __future__ import annotations
+
+import hashlib
+import mimetypes
+import time
+from dataclasses import dataclass
+from email.utils import formatdate
+
+from dav import access, conditions, target, tree
+from dav.config import Config
+from dav.context import Ctx, Node, Request, Response
+from dav.errors import DavError
+from dav.headers import Preconditions, Prefer, media_type, preconditions, prefer, storable_type
+from dav.ical.index import index_calendar
+from dav.ical.rules import check_calendar
+from dav.methods.allow import not_allowed
+from dav.methods.get import of_member
+from dav.names import c, cr, d
+from dav.urls import Place, encode_segment
+from dav.vcard import check_card, index_card
+from dav.xml import href_element
+from storage import objects
+from storage.errors import UidTaken
+from storage.records import Blob, Collection, ObjectIndex, ObjectRecord
+
+# What a calendar or an address book may hold is decided by the bytes: clients send application/octet-stream, old names
+# of the types, or nothing. These say clearly that it is something else.
+_OTHER_TYPES = frozenset({"application/calendar+json", "application/calendar+xml", "application/vcard+json",
+                          "application/vcard+xml"})  # fmt: skip
+_CALENDAR_TYPE = "text/calendar; charset=utf-8"
+_CARD_TYPE = "text/vcard; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What the store must know of a calendar object or a card."""
+
+    index: ObjectIndex
+    content_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """A body that was read before the transaction began.
+
+    described: set when it is a good calendar object or card; error: why it is not. Which of them matters is only known
+    when the collection is. content_type: as sent, for plain files; None when it cannot be kept.
+    """
+
+    body: bytes
+    blob: Blob | None
+    etag: str
+    content_type: str | None
+    described: Described | None
+    error: DavError | None
+
+    @property
+    def size(self) -> int:
+        return len(self.body) if self.blob is None else self.blob.size
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    payload: Payload
+    wanted: Preconditions
+    prefer: Prefer
+
+
+def parse(request: Request) -> Put:
+    """Raises DavError(400) for Content-Range (RFC 9110 §14.5) and DavError(415) for a coded body."""
+    if request.header("content-range"):
+        raise DavError(400, detail="PUT of a part of a resource is not supported.")
+    # Members of a home are plain files; one level deeper they may be calendar objects or cards.
+    member = request.place.area if "/" in request.place.path else ""
+    return Put(read_payload(request, member), preconditions(request), prefer(request))
+
+
+def read_payload(request: Request, area: str) -> Payload:
+    """The body of a PUT or POST. area: "calendars" or "addressbooks" when it may be for a calendar or a book."""
+    if request.header("content-encoding", "identity").strip().lower() not in ("", "identity"):
+        raise DavError(415, detail="A body with a Content-Encoding is not accepted.")
+    content_type = storable_type(request.header("content-type"))
+    if request.blob is not None:
+        return Payload(b"", request.blob, request.blob.name[:40], content_type, None, None)
+    described, error = None, None
+    if area in ("calendars", "addressbooks"):
+        try:
+            kind = "event" if area == "calendars" else "card"
+            _refuse_other_type(kind, request.header("content-type"))
+            # The horizon of the index counts from now; it is only a hint to the store, so no clock is passed in.
+            described = describe(kind, request.body, request.config, int(time.time()))
+        except DavError as refused:
+            error = refused
+    return Payload(request.body, None, etag_of(request.body), content_type, described, error)
+
+
+def etag_of(body: bytes) -> str:
+    """The strong entity tag of a body, without quotes."""
+    return hashlib.sha256(body).hexdigest()[:40]
+
+
+def _refuse_other_type(kind: str, content_type: str) -> None:
+    if media_type(content_type) in _OTHER_TYPES:
+        raise _unsupported(kind, f"{media_type(content_type)} is not stored here.")
+
+
+def _unsupported(kind: str, detail: str) -> DavError:
+    return DavError(403, c("supported-calendar-data") if kind == "event" else cr("supported-address-data"), detail)
+
+
+def describe(kind: str, body: bytes, config: Config, now_s: int) -> Described:
+    """Reads a body as an "event" or a "card". Raises DavError(403) with the precondition that it breaks."""
+    limits = config.limits
+    start = body[:64].lstrip(b"\xef\xbb\xbf \t\r\n").upper()
+    if kind == "event":
+        if start.startswith(b"BEGIN:VCARD"):
+            raise _unsupported(kind, "A contact cannot be stored in a calendar.")
+        calendar = check_calendar(
+            body,
+            resource_bytes_max=limits.resource_bytes,
+            instances_max=limits.instances,
+            attendees_max=limits.attendees,
+        )
+        return Described(index_calendar(calendar, now_s=now_s), _CALENDAR_TYPE)
+    if start.startswith(b"BEGIN:VCALENDAR"):
+        raise _unsupported(kind, "A calendar object cannot be stored in an address book.")
+    return Described(index_card(check_card(body, size_max=limits.resource_bytes)), _CARD_TYPE)
+
+
+def handle(ctx: Ctx, put: Put) -> Response:
+    place = ctx.request.place
+    if not place.path:
+        raise _not_a_member(ctx, place)
+    there = target.resolve(ctx, place)
+    node = there.node
+    if node is not None and node.object is None:
+        raise not_allowed(node.kind, "A collection cannot be replaced by PUT.")
+    parent = target.require_parent(there)
+    if place.slash:
+        raise DavError(409, detail="An address that ends in a slash is a collection's.")
+    check_place(ctx, parent)
+    access.require(ctx, node or parent, d("write-content") if node is not None else d("bind"))
+    try:
+        if node is None:
+            conditions.check_creation(ctx, put.wanted, there)
+        else:
+            conditions.check_change(ctx, put.wanted, there)
+    except DavError as error:
+        if error.status == 412 and put.prefer.returns == "representation" and node is not None:
+            return of_member(ctx, node, 412, _applied(node.href))  # RFC 8144 §3.2
+        raise
+    record, created = store(ctx, parent, place.name, node.object if node is not None else None, put.payload)
+    stored = Node(tree.member_kind(_collection(parent)), parent.href + encode_segment(record.name), parent.owner,
+                  parent.collection, record)  # fmt: skip
+    if put.prefer.returns == "representation":
+        return of_member(ctx, stored, 201 if created else 200, _applied(stored.href))
+    return Response(201 if created else 204, validators(record))
+
+
+def validators(record: ObjectRecord) -> tuple[tuple[str, str], ...]:
+    """ETag and Last-Modified of a stored member."""
+    return (("ETag", f'"{record.etag}"'), ("Last-Modified", formatdate(record.modified_s, usegmt=True)))
+
+
+def _applied(href: str) -> tuple[tuple[str, str], ...]:
+    return (("Content-Location", href), ("Preference-Applied", "return=representation"))
+
+
+def _not_a_member(ctx: Ctx, place: Place) -> DavError:
+    """PUT to what stands above the members: the same for every address of another account."""
+    node = tree.find(ctx, place)
+    if node is not None:
+        return not_allowed(node.kind, "A collection cannot be replaced by PUT.")
+    return access.denied(ctx.urls.root(), d("bind"))
+
+
+def check_place(ctx: Ctx, parent: Node) -> None:
+    """Raises DavError(403, need-privileges) where only the server makes members (RFC 6638 §2.1, §2.2)."""
+    if parent.kind in ("inbox", "outbox", "notifications", "subscribed"):
+        raise access.denied(parent.href, d("bind"))
+
+
+def store(
+    ctx: Ctx, parent: Node, name: str, existing: ObjectRecord | None, payload: Payload
+) -> tuple[ObjectRecord, bool]:
+    """Stores a payload as a member; (record, whether it is new). A body equal to what is there changes nothing.
+
+    Needs: privileges and preconditions were checked. Raises DavError(403) with the precondition that the body breaks.
+    """
+    collection = _collection(parent)
+    kind = tree.member_kind(collection)
+    if kind == "file":
+        described = Described(ObjectIndex(), payload.content_type or type_of_name(name))
+    elif payload.described is not None:
+        described = payload.described
+        check_fit(ctx, parent, kind, described.index, existing)
+    elif payload.error is not None:
+        raise payload.error
+    else:
+        described = describe(kind, whole_body(ctx, payload.body, payload.blob), ctx.config, ctx.now_s)
+        check_fit(ctx, parent, kind, described.index, existing)
+    same = existing is not None and existing.etag == payload.etag and existing.content_type == described.content_type
+    if existing is not None and same:
+        # Nothing has changed, so no device needs to hear of it.
+        return existing, False
+    try:
+        return objects.put_object(
+            ctx.conn, collection, name, payload.body if payload.blob is None else payload.blob,
+            content_type=described.content_type, etag=payload.etag, index=described.index, now_s=ctx.now_s,
+        )  # fmt: skip
+    except UidTaken as taken:
+        raise uid_conflict(kind, parent.href + encode_segment(taken.name)) from None
+
+
+def check_fit(
+    ctx: Ctx, parent: Node, kind: str, index: ObjectIndex | ObjectRecord, existing: ObjectRecord | None
+) -> None:
+    """Whether a readable object may be in this collection, and in the place of what is there.
+
+    RFC 4791 §5.3.2.1: supported-calendar-component, and no-uid-conflict for replacing an object by one of another UID.
+    """
+    components = _collection(parent).components
+    if kind == "event" and components and index.component and index.component not in components:
+        detail = f"This calendar takes {', '.join(components)}, not {index.component}."
+        raise DavError(403, c("supported-calendar-component"), detail)
+    # A card without a UID is tolerated, and so may get one later.
+    if existing is not None and existing.uid and index.uid and existing.uid != index.uid:
+        raise uid_conflict(kind, parent.href + encode_segment(existing.name))
+
+
+def uid_conflict(kind: str, href: str) -> DavError:
+    """403 no-uid-conflict, naming the resource that has the UID."""
+    condition = cr("no-uid-conflict") if kind == "card" else c("no-uid-conflict")
+    return DavError(
+        403, condition, "Another resource has this UID, or this one has another.", content=href_element(href)
+    )
+
+
+def whole_body(ctx: Ctx, body: bytes, blob: Blob | None) -> bytes:
+    """A body that may be in the blob folder, as far as a calendar object or a card may be long, and one byte more."""
+    if blob is None:
+        return body
+    from storage.blobs import open_blob
+
+    with open_blob(ctx.store.blob_dir, blob.name) as stream:
+        return stream.read(ctx.config.limits.resource_bytes + 1)
+
+
+def type_of_name(name: str) -> str:
+    """The media type that a file's name promises."""
+    kind, coding = mimetypes.guess_type(name)
+    return kind if kind is not None and coding is None else "application/octet-stream"
+
+
+def _collection(parent: Node) -> Collection:
+    assert parent.collection is not None
+    return parent.collection

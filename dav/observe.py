@@ -1,0 +1,147 @@
+"""Logs: one line for each request, the protocol trace, and the masking of what nobody may read there."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import re
+import secrets
+import sys
+import time
+from collections.abc import Iterable
+
+TRACE = 5
+LEVELS = {
+    "error": logging.ERROR,
+    "warning": logging.WARNING,
+    "info": logging.INFO,
+    "debug": logging.DEBUG,
+    "trace": TRACE,
+}
+_access = logging.getLogger("davenport.access")
+_trace = logging.getLogger("davenport.trace")
+
+_VALUE_MAX = 500
+_PLAIN = re.compile(r"[!#-<>-\[\]-~]+")
+_SECRET_HEADERS = frozenset(
+    ("authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "lock-token", "if", "push-token")
+)
+# The names of published collections are the only secret they have.
+_SECRET_PATH = re.compile(r"(?<=/feeds/)[^/?]*?(?=(?:\.[A-Za-z]+)?(?:[/?]|$))")
+_SECRET_QUERY = re.compile(r"(?<=[?&])((?:token|key|secret|password|access_token|code)=)[^&]*", re.IGNORECASE)
+
+
+def configure(level: str) -> None:
+    """Sends the logs of this process to standard error, from `level` (a name of LEVELS) upwards."""
+    logging.addLevelName(TRACE, "TRACE")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Formatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    number = LEVELS[level]
+    root.setLevel(max(number, logging.WARNING))
+    logging.getLogger("davenport").setLevel(number)
+    # What the libraries say about each connection helps only when looking for something.
+    logging.getLogger("uvicorn").setLevel(number if number <= logging.DEBUG else logging.WARNING)
+
+
+class _Formatter(logging.Formatter):
+    """`2026-01-31T12:00:00Z INFO message`, one line; only a traceback adds more."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%SZ")
+
+        self.converter = time.gmtime
+
+
+_counter = itertools.count(int.from_bytes(secrets.token_bytes(3), "big"))
+
+
+def request_id() -> str:
+    """A short id that is unique among the requests of this machine for as long as anyone will compare logs."""
+    return f"{os.getpid():x}-{next(_counter):x}"
+
+
+def log_request(
+    *,
+    id: str,
+    account: str,
+    method: str,
+    path: str,
+    status: int,
+    ms: float,
+    report: str = "",
+    items: int = 0,
+    size: int = 0,
+    credentials: bool = True,
+) -> None:
+    """Writes the line of one request. size: of the answer's body. credentials: whether the request carried any."""
+    level = level_of(status, credentials=credentials)
+    if not _access.isEnabledFor(level):
+        return
+    fields: list[tuple[str, str]] = [("id", id), ("account", account or "-"), ("method", method)]
+    if report:
+        fields.append(("report", report))
+    fields += [("path", mask_path(path)), ("status", str(status))]
+    if items:
+        fields.append(("items", str(items)))
+    fields += [("bytes", str(size)), ("ms", f"{ms:.1f}" if ms < 10 else f"{ms:.0f}")]
+    _access.log(level, "%s", " ".join(f"{name}={quote(value)}" for name, value in fields))
+
+
+def level_of(status: int, *, credentials: bool) -> int:
+    """5xx error; a 401 to a request without credentials debug, since phones always try that first; all others info."""
+    if status >= 500:
+        return logging.ERROR
+    if status == 401 and not credentials:
+        return logging.DEBUG
+    return logging.INFO
+
+
+def log_failure(id: str, error: BaseException) -> None:
+    """Writes the traceback of a request that failed for a reason of ours."""
+    logging.getLogger("davenport").error("id=%s failed", id, exc_info=error)
+
+
+def tracing() -> bool:
+    """Whether the protocol trace is on, to be asked before anything is put together for it."""
+    return _trace.isEnabledFor(TRACE)
+
+
+def trace(id: str, line: str, headers: Iterable[tuple[str, str]]) -> None:
+    """Writes a request's or an answer's first line and its headers, masked. Bodies are never written."""
+    if tracing():
+        shown = "; ".join(f"{name}: {quote(value)}" for name, value in mask_headers(headers))
+        _trace.log(TRACE, "id=%s %s | %s", id, quote(mask_path(line), space=True), shown)
+
+
+def mask_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The headers with the values of secret ones replaced; of Authorization the scheme stays."""
+    masked = []
+    for name, value in headers:
+        if name.lower() in _SECRET_HEADERS:
+            scheme, space, _ = value.partition(" ")
+            keeps_scheme = "authorization" in name.lower() and space and scheme.isalpha() and len(scheme) < 20
+            value = f"{scheme} ***" if keeps_scheme else "***"
+        masked.append((name, mask_path(value)))
+    return masked
+
+
+def mask_path(path: str) -> str:
+    """The path with secrets of feeds and in query strings replaced."""
+    if "/feeds/" in path:
+        path = _SECRET_PATH.sub("***", path)
+    if "?" in path:
+        path = _SECRET_QUERY.sub(r"\1***", path)
+    return path
+
+
+def quote(value: str, *, space: bool = False) -> str:
+    """The value as it stands in a line: plain, or quoted with escapes, so that nobody can forge a field or a line."""
+    if len(value) > _VALUE_MAX:
+        value = value[:_VALUE_MAX] + "…"
+    if value and (_PLAIN.fullmatch(value.replace(" ", "_") if space else value)):
+        return value
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(c if c.isprintable() else f"\\u{{{ord(c):x}}}" for c in escaped) + '"'

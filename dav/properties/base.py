@@ -1,0 +1,90 @@
+"""What a live property is, how many of them are read at once, and how PROPPATCH changes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dav.context import Ctx, Node
+from dav.xml import Element
+
+Getter = Callable[[Ctx, Node], str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which properties an answer shows.
+
+    mode: "prop", "allprop" or "propname". names: what was asked for, in order, without doubles (with allprop: DAV:include).
+    minimal: leave out the 404 propstat (RFC 8144 §2.1). data, card: how calendar-data and address-data are wanted.
+    """
+
+    mode: str
+    names: tuple[str, ...] = ()
+    minimal: bool = False
+    data: Any = None
+    card: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Property:
+    """One live property. A name that is in no row is a dead property and is kept verbatim by storage.properties.
+
+    get: inner XML of the value for one node, escaped; None → 404 in its propstat. whole: get answers the whole element.
+    bind: instead of get, for values whose form the request chooses: Selection → getter.
+    parse: request element → value, PURE, raises DavError. None means protected (RFC 4918 §15).
+    write: stores a parsed value (None removes); must not fail for reasons that parse could have seen.
+    at_creation: may only be written by MKCALENDAR and extended MKCOL (RFC 4791 §5.2.3).
+    allprop: shown by DAV:allprop. body: needs the member's body.
+    """
+
+    name: str
+    rfc: str
+    kinds: frozenset[str]
+    get: Getter | None = None
+    bind: Callable[[Selection], Getter] | None = None
+    parse: Callable[[Element], Any] | None = None
+    write: Callable[[Ctx, Node, Any], None] | None = None
+    allprop: bool = False
+    whole: bool = False
+    at_creation: bool = False
+    body: bool = False
+
+
+# One step of rendering: (name, getter or None for a dead property, whole, start tag, end tag, empty tag).
+Step = tuple[str, Getter | None, bool, str, str, str]
+
+
+def render(ctx: Ctx, node: Node, steps: Sequence[Step]) -> tuple[list[str], list[str]]:
+    """(elements found, empty elements of what is missing) for one node."""
+    found: list[str] = []
+    missing: list[str] = []
+    for name, getter, whole, start, end, empty in steps:
+        if getter is None:
+            value = node.dead.get(name) if node.dead else None
+            if value is None:
+                missing.append(empty)
+            else:
+                found.append(value)
+            continue
+        value = getter(ctx, node)
+        if value is None:
+            missing.append(empty)
+        elif whole:
+            found.append(value)
+        else:
+            found.append(f"{start}{value}{end}" if value else empty)
+    return found, missing
+
+
+def batches(nodes: Iterable[Node], size: int) -> Iterator[list[Node]]:
+    """The nodes in lists of at most `size`."""
+    batch: list[Node] = []
+    for node in nodes:
+        batch.append(node)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

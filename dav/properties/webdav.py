@@ -1,0 +1,157 @@
+"""Live properties of WebDAV: RFC 4918 §15, 3253 §3.1.5, 4331, 5842, 5995, 6578."""
+
+from __future__ import annotations
+
+import time
+from email.utils import formatdate
+
+from dav import sync
+from dav.context import Ctx, Node
+from dav.names import d
+from dav.properties.base import Property
+from dav.tree import COLLECTIONS, HOMES, KINDS, MEMBERS
+from dav.xml import escape, href_element, text_of
+from storage import accounts, collections
+
+_ALL = frozenset(KINDS)
+_STORED = _ALL - {"host", "root", "principals", "container", "principal", "directory", "directory-card"}
+_LOCKABLE = _STORED
+_TYPES = {
+    "principal": "<D:collection/><D:principal/>",
+    "calendar": "<D:collection/><C:calendar/>",
+    "addressbook": "<D:collection/><CR:addressbook/>",
+    "directory": "<D:collection/><CR:addressbook/><CR:directory/>",
+    "inbox": "<D:collection/><C:schedule-inbox/>",
+    "outbox": "<D:collection/><C:schedule-outbox/>",
+    "notifications": "<D:collection/><CS:notification/>",
+    "subscribed": "<D:collection/><CS:subscribed/>",
+}
+_SUPPORTED_LOCK = (
+    "<D:lockentry><D:lockscope><D:exclusive/></D:lockscope><D:locktype><D:write/></D:locktype></D:lockentry>"
+    "<D:lockentry><D:lockscope><D:shared/></D:lockscope><D:locktype><D:write/></D:locktype></D:lockentry>"
+)
+
+
+def content_type(node: Node) -> str:
+    """Content-Type of a member as GET gives it; clients sort members by it."""
+    if node.kind == "event" and node.object is not None:
+        component = f"; component={node.object.component}" if node.object.component else ""
+        return f"text/calendar; charset=utf-8{component}"
+    if node.kind in ("card", "directory-card"):
+        return "text/vcard; charset=utf-8"
+    return node.object.content_type if node.object is not None else "text/html; charset=utf-8"
+
+
+def _resource_type(ctx: Ctx, node: Node) -> str:
+    if node.kind in _TYPES:
+        return _TYPES[node.kind]
+    return "<D:collection/>" if node.kind in COLLECTIONS else ""
+
+
+def _display_name(ctx: Ctx, node: Node) -> str | None:
+    if node.kind == "directory":
+        return "Accounts"
+    name = node.collection.display_name if node.collection is not None else None
+    if name is None and node.owner is not None and (node.kind == "principal" or node.kind in HOMES):
+        name = node.owner.display_name or node.owner.name
+    return None if name is None else escape(name)
+
+
+def _write_display_name(ctx: Ctx, node: Node, value: str | None) -> None:
+    if node.collection is not None:
+        collections.update_collection(ctx.conn, node.collection.id, now_s=ctx.now_s, display_name=value)
+    elif node.owner is not None:
+        accounts.update_account(ctx.conn, node.owner.id, display_name=value or "")
+
+
+def _created(ctx: Ctx, node: Node) -> str | None:
+    record = node.object or node.collection or node.owner
+    if record is None:
+        return None
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created_s))
+
+
+def _modified(ctx: Ctx, node: Node) -> str | None:
+    record = node.object or node.collection
+    return None if record is None else formatdate(record.modified_s, usegmt=True)
+
+
+def _etag(ctx: Ctx, node: Node) -> str | None:
+    return f'"{node.object.etag}"' if node.object is not None else None
+
+
+def _length(ctx: Ctx, node: Node) -> str | None:
+    return str(node.object.size) if node.object is not None else None
+
+
+def _content_type(ctx: Ctx, node: Node) -> str | None:
+    return escape(content_type(node))
+
+
+def _lock_discovery(ctx: Ctx, node: Node) -> str | None:
+    from dav.locks import lockdiscovery
+
+    return lockdiscovery(ctx, node)
+
+
+def _reports(ctx: Ctx, node: Node) -> str:
+    from dav.reports import supported
+
+    return supported(node.kind)
+
+
+def _methods(ctx: Ctx, node: Node) -> str:
+    from dav.methods import allowed
+
+    return "".join(f'<D:supported-method name="{name}"/>' for name in allowed(node.kind))
+
+
+def _token(ctx: Ctx, node: Node) -> str | None:
+    return escape(sync.token(ctx, node))
+
+
+def _used(ctx: Ctx, node: Node) -> str | None:
+    return str(accounts.usage_bytes(ctx.conn, node.owner.id)) if node.owner is not None else None
+
+
+def _available(ctx: Ctx, node: Node) -> str | None:
+    if node.owner is None or node.owner.quota_bytes is None:
+        return None
+    return str(max(0, node.owner.quota_bytes - accounts.usage_bytes(ctx.conn, node.owner.id)))
+
+
+def _resource_id(ctx: Ctx, node: Node) -> str | None:
+    # RFC 5842 §3.1: a URI that stays with the resource when it is renamed.
+    if node.collection is not None:
+        suffix = f"-{node.object.id:x}" if node.object is not None else ""
+        return href_element(f"data:,{node.collection.key}{suffix}")
+    return href_element(f"data:,principal-{node.owner.id:x}") if node.owner is not None else None
+
+
+def _add_member(ctx: Ctx, node: Node) -> str:
+    return href_element(node.href)  # RFC 5995 §3.2.1: POST to the collection itself adds a member
+
+
+ROWS = (
+    Property(d("resourcetype"), "4918 §15.9", _ALL, _resource_type, allprop=True),
+    Property(
+        d("displayname"), "4918 §15.2",
+        COLLECTIONS - {"host", "root", "principals", "container"},
+        _display_name, parse=text_of, write=_write_display_name, allprop=True,
+    ),
+    Property(d("creationdate"), "4918 §15.1", _STORED | {"principal"}, _created, allprop=True),
+    Property(d("getlastmodified"), "4918 §15.7", _STORED, _modified, allprop=True),
+    Property(d("getetag"), "4918 §15.6", MEMBERS, _etag, allprop=True),
+    Property(d("getcontentlength"), "4918 §15.4", MEMBERS, _length, allprop=True),
+    Property(d("getcontenttype"), "4918 §15.5", MEMBERS | {"directory-card"}, _content_type, allprop=True),
+    Property(d("lockdiscovery"), "4918 §15.8", _LOCKABLE, _lock_discovery, allprop=True),
+    Property(d("supportedlock"), "4918 §15.10", _LOCKABLE, lambda ctx, node: _SUPPORTED_LOCK, allprop=True),
+    Property(d("supported-report-set"), "3253 §3.1.5", _ALL, _reports),
+    Property(d("supported-method-set"), "3253 §3.1.3", _ALL, _methods),
+    Property(d("sync-token"), "6578 §4", frozenset(sync.KINDS), _token),
+    Property(d("quota-used-bytes"), "4331 §4", HOMES, _used),
+    Property(d("quota-available-bytes"), "4331 §3", HOMES, _available),
+    Property(d("resource-id"), "5842 §3.1", _STORED | {"principal"}, _resource_id),
+    Property(d("add-member"), "5995 §3.2.1", frozenset({"calendar", "addressbook"}), _add_member),
+)  # fmt: skip
+

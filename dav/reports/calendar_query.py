@@ -1,0 +1,181 @@
+"""calendar-query (RFC 4791 §7.8): the store narrows, the filter decides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC as UTC_ZONE
+from datetime import datetime
+
+from dav import properties, tree
+from dav.context import Ctx, Node, Request, Response
+from dav.errors import DavError
+from dav.filters import calendar
+from dav.headers import depth_of, prefers_minimal
+from dav.ical.lines import LineError, read
+from dav.ical.recur import calendar_object
+from dav.ical.tz import Zone, named_zone, vtimezone_text_zone
+from dav.multistatus import multistatus, status_response
+from dav.names import c, d
+from dav.properties.base import Selection
+from dav.properties.caldav import recurrence_limits, zone_of
+from dav.reports.base import Report
+from dav.xml import Element, text_of
+from storage import collections, objects
+from storage.records import Found, ObjectRecord
+
+_BATCH = 200
+_WHOLE_UID_FROM = 16
+
+
+@dataclass(frozen=True, slots=True)
+class CalendarQuery:
+    """zone: for floating times, from the request; None = the calendar's."""
+
+    selection: Selection
+    filter: calendar.CalendarFilter
+    plan: calendar.Plan
+    zone: Zone | None
+    depth: str
+
+
+def timezone_of(root: Element) -> Zone | None:
+    """The zone that a request names by C:timezone (RFC 4791 §9.8) or C:timezone-id (RFC 7809 §5.3).
+
+    Raises DavError(403, valid-calendar-data) or DavError(403, valid-timezone).
+    """
+    element = root.find(c("timezone"))
+    if element is not None:
+        zone = vtimezone_text_zone("".join(str(part) for part in element.itertext()))
+        if zone is None:
+            raise DavError(403, c("valid-calendar-data"), "C:timezone must hold exactly one VTIMEZONE.")
+        return zone
+    element = root.find(c("timezone-id"))
+    if element is not None:
+        zone = named_zone(text_of(element))
+        if zone is None:
+            raise DavError(403, c("valid-timezone"), "This time zone is not known here.")
+        return zone
+    return None
+
+
+def parse(request: Request, root: Element) -> CalendarQuery:
+    minimal = prefers_minimal(request)
+    element = root.find(c("filter"))
+    if element is None:
+        raise DavError(400, detail="A calendar-query needs a C:filter.")  # RFC 4791 §9.5
+    wanted = calendar.parse_filter(element)
+    if any(root.find(name) is not None for name in (d("prop"), d("allprop"), d("propname"))):
+        selection = properties.parse_selection(root, minimal=minimal)
+    else:
+        selection = Selection("prop", (), minimal)
+    # Without a Depth header RFC 4791 §7.8 would mean the collection alone, which matches nothing; clients mean its members.
+    return CalendarQuery(
+        selection, wanted, calendar.plan(wanted), timezone_of(root), depth_of(request, default="1")
+    )
+
+
+def run(ctx: Ctx, node: Node, query: CalendarQuery) -> Response:
+    limit = ctx.config.limits.query_results
+    nodes: list[Node] = []
+    for member in _matching(ctx, node, query):
+        if len(nodes) == limit:
+            # RFC 6578 §3.6 style, which clients of all kinds know: what is missing is said by a 507 for the collection.
+            cut = status_response(node.href, 507, d("number-of-matches-within-limits"))
+            return multistatus([*properties.respond(ctx, nodes, query.selection), cut], items=len(nodes))
+        member.zone = query.zone
+        nodes.append(member)
+    return multistatus(properties.respond(ctx, nodes, query.selection), items=len(nodes))
+
+
+def _matching(ctx: Ctx, node: Node, query: CalendarQuery) -> Iterator[Node]:
+    if node.kind == "event":
+        assert node.object is not None
+        node.body = objects.bodies(ctx.conn, [node.object.id]).get(node.object.id)
+        if node.body is not None and _matches(ctx, node.body, query, query.zone or zone_of(ctx, node)):
+            yield node
+        return
+    for target in calendars_in(ctx, node, query.depth):
+        yield from _in_calendar(ctx, target, query)
+
+
+def calendars_in(ctx: Ctx, node: Node, how_deep: str) -> Iterator[Node]:
+    """The calendars that a report on this node speaks of: itself, or those below a home or folder with Depth: infinity."""
+    if node.kind in ("calendar", "inbox", "outbox", "subscribed"):
+        if how_deep != "0":
+            yield node
+    elif how_deep == "infinity" and node.collection is not None and node.owner is not None:
+        for collection in collections.descendants(ctx.conn, node.collection):
+            if collection.kind == "calendar":
+                yield tree.collection_node(ctx, node.owner, collection)
+
+
+def _in_calendar(ctx: Ctx, node: Node, query: CalendarQuery) -> Iterator[Node]:
+    assert node.collection is not None and node.owner is not None
+    zone = query.zone or zone_of(ctx, node)
+    base, kind, owner, collection = node.href, tree.member_kind(node.collection), node.owner, node.collection
+    wants_body = c("calendar-data") in query.selection.names
+    for batch in _found_batches(ctx, collection.id, query, zone):
+        unread = [found.record.id for found in batch if wants_body or not found.certain]
+        bodies = objects.bodies(ctx.conn, unread) if unread else {}
+        for found in batch:
+            body = bodies.get(found.record.id)
+            if not found.certain and (body is None or not _matches(ctx, body, query, zone)):
+                continue
+            yield Node(kind, base + tree.encode_segment(found.record.name), owner, collection, found.record, body)
+
+
+def _found_batches(ctx: Ctx, collection_id: int, query: CalendarQuery, zone: Zone) -> Iterator[list[Found]]:
+    found = _candidates(ctx, collection_id, query.plan, zone)
+    for start in range(0, len(found), _BATCH):
+        yield found[start : start + _BATCH]
+
+
+def _candidates(ctx: Ctx, collection_id: int, plan: calendar.Plan, zone: Zone) -> list[Found]:
+    if plan.uid is not None:
+        return [Found(record, False) for record in _with_uid(ctx, collection_id, plan.uid)]
+    if plan.component is not None and (plan.start_s is not None or plan.end_s is not None):
+        local = wall_clock(zone, plan.start_s), wall_clock(zone, plan.end_s)
+        found = objects.in_range(ctx.conn, collection_id, plan.component, plan.start_s, plan.end_s, *local)
+        return found if plan.exact else [Found(item.record, False) for item in found]
+    if plan.component is not None:
+        return [Found(r, plan.exact) for r in objects.of_component(ctx.conn, collection_id, plan.component)]
+    return [Found(r, plan.exact) for r in objects.list_objects(ctx.conn, collection_id) if r.readable]
+
+
+def _with_uid(ctx: Ctx, collection_id: int, needle: str) -> list[ObjectRecord]:
+    """Objects whose UID may contain the text. A long text that is a whole UID means that one: UIDs are unique in the world."""
+    record = objects.object_by_uid(ctx.conn, collection_id, needle)
+    if record is not None and len(needle) >= _WHOLE_UID_FROM:
+        return [record] if record.readable else []
+    folded = needle.casefold()
+    records = objects.list_objects(ctx.conn, collection_id)
+    return [r for r in records if r.readable and r.uid is not None and folded in r.uid.casefold()]
+
+
+def wall_clock(zone: Zone, instant_s: int | None) -> int | None:
+    """An instant in the zone's wall clock, read as if it were UTC: the form in which floating instances are indexed."""
+    if instant_s is None:
+        return None
+    try:
+        local: datetime = zone.to_local(instant_s)
+    except (ValueError, OverflowError):
+        return instant_s  # beyond what a datetime can say; the margin there matters to nobody
+    return int(local.replace(tzinfo=UTC_ZONE).timestamp())
+
+
+def _matches(ctx: Ctx, body: bytes, query: CalendarQuery, zone: Zone) -> bool:
+    try:
+        document = read(body)
+        if not document.components:
+            return False
+        obj = calendar_object(document.components[0])
+        return calendar.matches(query.filter, obj, floating_zone=zone, limits=recurrence_limits(ctx))
+    except (LineError, ValueError):
+        return False  # one unreadable object never spoils a collection
+
+
+_KINDS = frozenset({"calendar", "inbox", "outbox", "subscribed", "event", "calendar-home", "folder"})
+
+ROWS = (Report(c("calendar-query"), "4791 §7.8", _KINDS, parse, run),)
+

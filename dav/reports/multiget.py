@@ -1,0 +1,119 @@
+"""calendar-multiget (RFC 4791 §7.9) and addressbook-multiget (RFC 6352 §8.7)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from dav import properties, tree
+from dav.context import Ctx, Node, Request, Response
+from dav.errors import DavError
+from dav.headers import prefers_minimal
+from dav.multistatus import multistatus, status_response
+from dav.names import c, cr, d
+from dav.properties.base import Selection
+from dav.reports.base import Report
+from dav.reports.calendar_query import timezone_of
+from dav.urls import Place, encode_segment
+from dav.xml import Element, children, text_of
+from storage import objects
+
+
+@dataclass(frozen=True, slots=True)
+class Multiget:
+    """hrefs: as they were sent, trimmed; answers repeat the canonical spelling where there is one."""
+
+    selection: Selection
+    hrefs: tuple[str, ...]
+    zone: object
+
+
+def parse(request: Request, root: Element) -> Multiget:
+    """Raises DavError(403, number-of-matches-within-limits) for more hrefs than limits.multiget_hrefs."""
+    hrefs = tuple(dict.fromkeys(text_of(child) for child in children(root) if child.tag == d("href")))
+    if len(hrefs) > request.config.limits.multiget_hrefs:
+        raise DavError(
+            403, d("number-of-matches-within-limits"),
+            f"A multiget may ask for {request.config.limits.multiget_hrefs} resources at most.",
+        )  # fmt: skip
+    if any(child.tag in (d("allprop"), d("propname")) for child in children(root)):
+        selection = properties.parse_selection(root, minimal=prefers_minimal(request))
+    else:
+        selection = properties.parse_prop(root.find(d("prop")), minimal=prefers_minimal(request))
+    return Multiget(selection, hrefs, timezone_of(root))
+
+
+def run(ctx: Ctx, node: Node, wanted: Multiget) -> Response:
+    responses = list(_answer(ctx, node, wanted))
+    return multistatus(responses, items=len(responses))
+
+
+def _answer(ctx: Ctx, node: Node, wanted: Multiget) -> Iterator[str]:
+    places: list[tuple[str, Place | None]] = [(href, ctx.urls.parse_href(href)) for href in wanted.hrefs]
+    found = _load(ctx, node, [place for _, place in places if place is not None], wanted)
+    nodes: list[Node] = []
+    missing: list[str] = []
+    for href, place in places:
+        member = found.get((place.area, place.account, place.path)) if place is not None else None
+        if member is None:
+            missing.append(href)
+        else:
+            member.zone = wanted.zone
+            nodes.append(member)
+    yield from properties.respond(ctx, nodes, wanted.selection)
+    for href in missing:
+        yield status_response(href, 404)
+
+
+def _load(ctx: Ctx, node: Node, places: list[Place], wanted: Multiget) -> dict[tuple[str, str, str], Node]:
+    """Nodes by place: one statement for each collection named, bodies included when they are asked for."""
+    bodies = any(name in (c("calendar-data"), cr("address-data")) for name in wanted.selection.names)
+    found: dict[tuple[str, str, str], Node] = {}
+    above: dict[tuple[str, str, str], list[Place]] = {}
+    for place in places:
+        if place.area == "directory":
+            member = tree.find(ctx, place)
+            if member is not None and node.kind == "directory":
+                found[(place.area, place.account, place.path)] = member
+        elif place.path and not place.slash:
+            above.setdefault((place.area, place.account, place.parent_path), []).append(place)
+    for (area, account, path), inside in above.items():
+        parent = _collection(ctx, node, Place(area, account, path))
+        if parent is None or parent.collection is None or parent.owner is None:
+            continue
+        kind, base = tree.member_kind(parent.collection), parent.href
+        names = [place.name for place in inside]
+        if bodies:
+            loaded = {r.name: (r, body) for r, body in objects.bodies_by_names(ctx.conn, parent.collection.id, names)}
+        else:
+            records = objects.objects_by_names(ctx.conn, parent.collection.id, names)
+            loaded = {record.name: (record, None) for record in records}
+        for place in inside:
+            if place.name in loaded:
+                record, body = loaded[place.name]
+                member = Node(kind, base + encode_segment(record.name), parent.owner, parent.collection, record, body)
+                found[(area, account, place.path)] = member
+    return found
+
+
+def _collection(ctx: Ctx, node: Node, place: Place) -> Node | None:
+    """The collection of some hrefs; the one that the report was sent to needs no second look."""
+    if node.collection is not None and node.object is None and node.owner is not None:
+        own = (node.collection.area, node.owner.name, node.collection.path)
+        if own == (place.area, place.account, place.path):
+            return node
+    parent = tree.find(ctx, place)
+    if parent is None or not (parent.href.startswith(node.href) or node.href.startswith(parent.href)):
+        return None  # RFC 4791 §7.9: hrefs name resources inside the collection, or the request's own resource
+    return parent
+
+
+_CALENDARS = frozenset({"calendar", "calendar-home", "inbox", "outbox", "event", "folder"})
+
+ROWS = (
+    Report(c("calendar-multiget"), "4791 §7.9", _CALENDARS, parse, run),
+    Report(
+        cr("addressbook-multiget"), "6352 §8.7",
+        frozenset({"addressbook", "addressbook-home", "card", "directory", "folder"}), parse, run,
+    ),
+)  # fmt: skip

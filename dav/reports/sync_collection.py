@@ -1,0 +1,121 @@
+"""sync-collection (RFC 6578): what changed since a token, at the cost of the changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dav import properties, sync, tree
+from dav.context import Ctx, Node, Request, Response
+from dav.errors import DavError
+from dav.headers import depth_of, prefers_minimal
+from dav.multistatus import multistatus, status_response
+from dav.names import d
+from dav.properties.base import Selection
+from dav.reports.base import Report
+from dav.urls import encode_segment
+from dav.xml import Element, escape, text_of
+from storage import collections, objects
+
+
+@dataclass(frozen=True, slots=True)
+class SyncCollection:
+    """token: as sent, "" for a first sync. limit: DAV:nresults, or None. infinite: DAV:sync-level infinite."""
+
+    selection: Selection
+    token: str
+    limit: int | None
+    infinite: bool
+
+
+def parse(request: Request, root: Element) -> SyncCollection:
+    """Raises DavError(400) for a Depth of infinity and for a body without DAV:prop or with a strange level or limit."""
+    # RFC 6578 §3.3: Depth is 0; Apple's clients and Thunderbird send 1 and mean the same.
+    if depth_of(request, default="0") == "infinity":
+        raise DavError(400, detail="sync-collection is sent with Depth: 0.")
+    prop = root.find(d("prop"))
+    if prop is None:
+        raise DavError(400, detail="A sync-collection report needs a DAV:prop.")
+    element = root.find(d("sync-level"))
+    level = text_of(element) if element is not None else "1"  # Mac OS X 10.7 sends none
+    if level not in ("1", "infinite", "infinity"):
+        raise DavError(400, detail="DAV:sync-level is 1 or infinite.")
+    number = root.findtext(f"{d('limit')}/{d('nresults')}")
+    if number is not None and (not number.strip().isdigit() or int(number.strip()[:9]) == 0):
+        raise DavError(400, detail="DAV:nresults is a number above 0.")
+    token = root.find(d("sync-token"))
+    return SyncCollection(
+        properties.parse_prop(prop, minimal=prefers_minimal(request)),
+        text_of(token) if token is not None else "",
+        int(number.strip()[:9]) if number is not None else None,
+        level != "1",
+    )
+
+
+def run(ctx: Ctx, node: Node, wanted: SyncCollection) -> Response:
+    assert node.collection is not None
+    seen = sync.parse(ctx, node.collection, wanted.token)
+    if node.kind in ("calendar-home", "addressbook-home"):
+        if wanted.infinite:
+            # RFC 6578 §3.3: a client then syncs each collection of the home by itself.
+            raise DavError(403, d("sync-traversal-supported"), "This home syncs with sync-level 1.")
+        return _home(ctx, node, wanted, seen)
+    return _collection(ctx, node, wanted, seen)
+
+
+def _collection(ctx: Ctx, node: Node, wanted: SyncCollection, seen: sync.Token) -> Response:
+    assert node.collection is not None and node.owner is not None
+    limit = min(wanted.limit or ctx.config.limits.sync_page, ctx.config.limits.sync_page)
+    changes, more = objects.changes_since(ctx.conn, node.collection.id, seen.number, limit=limit)
+    bound = seen.bound
+    if not wanted.token and more:
+        bound = node.collection.change_seq
+    base, kind, owner, collection = node.href, tree.member_kind(node.collection), node.owner, node.collection
+    changed: list[Node] = []
+    removed: list[str] = []
+    for change in changes:
+        href = base + encode_segment(change.name)
+        if change.record is not None:
+            changed.append(Node(kind, href, owner, collection, change.record))
+        elif seen.number and not (bound is not None and change.change_seq <= bound):
+            # RFC 6578 §3.5.2. Not in a first sync: what was gone before it began was never seen.
+            removed.append(status_response(href, 404))
+    number = changes[-1].change_seq if more else node.collection.change_seq
+    token = sync.token_at(ctx, collection, number, bound if more else None)
+    cut = [status_response(node.href, 507, d("number-of-matches-within-limits"))] if more else []
+    responses = [*properties.respond(ctx, changed, wanted.selection), *removed, *cut]
+    return _answer(responses, token)
+
+
+def _home(ctx: Ctx, node: Node, wanted: SyncCollection, seen: sync.Token) -> Response:
+    """A home lists the collections whose content or properties changed, and its own plain members."""
+    assert node.collection is not None and node.owner is not None
+    children = collections.children(ctx.conn, node.collection.id)
+    changed = [
+        tree.collection_node(ctx, node.owner, child)
+        for child in children
+        if seen.members.get(child.id) != sync.state(child)
+    ]
+    present = {child.name for child in children}
+    removed: list[str] = []
+    changes, more = objects.changes_since(
+        ctx.conn, node.collection.id, seen.number, limit=ctx.config.limits.collections * 4
+    )
+    for change in changes:
+        if change.record is not None:
+            changed.append(tree.member_node(ctx, node.owner, node.collection, change.record))
+        elif wanted.token and change.name not in present:
+            removed.append(status_response(node.href + encode_segment(change.name) + "/", 404))
+    if more:
+        # More removed collections than a home can ever list at once: begin again rather than tell half of it.
+        raise DavError(403, d("valid-sync-token"), "Too much has changed since this token.")
+    if wanted.limit is not None and len(changed) + len(removed) > wanted.limit:
+        raise DavError(507, d("number-of-matches-within-limits"), "A home is listed whole.")  # RFC 6578 §3.7
+    responses = [*properties.respond(ctx, changed, wanted.selection), *removed]
+    return _answer(responses, sync.home_token(ctx, node.collection, children))
+
+
+def _answer(responses: list[str], token: str) -> Response:
+    return multistatus(responses, tail=f"<D:sync-token>{escape(token)}</D:sync-token>", items=len(responses))
+
+
+ROWS = (Report(d("sync-collection"), "6578 §3.2", frozenset(sync.KINDS), parse, run),)

@@ -1,0 +1,90 @@
+"""Sync tokens and ctags (RFC 6578 §4): what has been seen of a collection, as an opaque string that never expires.
+
+A token is a URI, `data:,EPOCH.COLLECTION.NUMBER`: the store's epoch (a restored backup has another), the collection, and its
+change number. A first sync that is cut into pages adds `.BOUND`, the number at which it began, so that later pages leave out
+what had been removed before. The token of a home adds, after a `;`, the state of each collection in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+from dav.context import Ctx, Node
+from dav.errors import DavError
+from dav.names import d
+from storage import collections
+from storage.records import Collection
+
+# Kinds that have a sync-token and answer sync-collection.
+KINDS = (
+    "calendar", "addressbook", "inbox", "outbox", "notifications", "subscribed",
+    "calendar-home", "addressbook-home",
+)  # fmt: skip
+_HOMES = ("calendar-home", "addressbook-home")
+_PREFIX = "data:,"
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A parsed token. number 0: nothing seen. bound: see above; None outside a first sync's pages.
+
+    members: of a home, collection id → state.
+    """
+
+    number: int = 0
+    bound: int | None = None
+    members: dict[int, int] = field(default_factory=dict)
+
+
+def state(collection: Collection) -> int:
+    """A number that rises with every change in a collection or of its properties."""
+    return collection.change_seq + collection.props_seq
+
+
+def token(ctx: Ctx, node: Node) -> str:
+    """The token of a node's present state."""
+    assert node.collection is not None
+    if node.kind in _HOMES:
+        return home_token(ctx, node.collection, collections.children(ctx.conn, node.collection.id))
+    return token_at(ctx, node.collection, node.collection.change_seq)
+
+
+def token_at(ctx: Ctx, collection: Collection, number: int, bound: int | None = None) -> str:
+    """The token that says: everything up to this change number has been seen."""
+    suffix = "" if bound is None else f".{bound:x}"
+    return f"{_PREFIX}{ctx.store.epoch}.{collection.id:x}.{number:x}{suffix}"
+
+
+def home_token(ctx: Ctx, home: Collection, members: list[Collection]) -> str:
+    """The token of a home and the collections in it."""
+    seen = ",".join(f"{member.id:x}-{state(member):x}" for member in members)
+    return f"{token_at(ctx, home, home.change_seq)};{seen}"
+
+
+def ctag(ctx: Ctx, node: Node) -> str:
+    """CS:getctag: changes exactly when the token does."""
+    value = token(ctx, node)
+    if node.kind in _HOMES:
+        return hashlib.sha256(value.encode()).hexdigest()[:24]
+    return value.removeprefix(_PREFIX)
+
+
+def parse(ctx: Ctx, collection: Collection, text: str) -> Token:
+    """Read a token that this collection gave out. Raises DavError(403, valid-sync-token) for any other (RFC 6578 §3.2)."""
+    if not text:
+        return Token()
+    try:
+        head, _, tail = text.removeprefix(_PREFIX).partition(";")
+        epoch, collection_id, number, *bound = head.split(".")
+        members = {}
+        for part in tail.split(",") if tail else ():
+            key, _, value = part.partition("-")
+            members[int(key, 16)] = int(value, 16)
+        found = Token(int(number, 16), int(bound[0], 16) if bound else None, members)
+        foreign = epoch != ctx.store.epoch or int(collection_id, 16) != collection.id
+    except ValueError:
+        foreign = True
+    if foreign or not text.startswith(_PREFIX) or not 0 <= found.number <= collection.change_seq:
+        raise DavError(403, d("valid-sync-token"), "This sync token is not one of this collection.")
+    return found

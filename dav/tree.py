@@ -1,0 +1,153 @@
+"""Path → Node: what a URL names, with at most two indexed queries."""
+
+from __future__ import annotations
+
+from dav.context import Ctx, Node
+from dav.errors import DavError
+from dav.names import d
+from dav.urls import Place, encode_segment
+from storage import accounts, collections, objects
+from storage.records import Account, Collection, ObjectRecord
+
+# Every kind of node. The first group stands above the homes.
+KINDS = (
+    "host", "root", "principals", "container", "principal", "directory", "directory-card",
+    "calendar-home", "addressbook-home", "files-home",
+    "calendar", "addressbook", "inbox", "outbox", "notifications", "subscribed", "folder",
+    "event", "card", "file",
+)  # fmt: skip
+HOMES = frozenset({"calendar-home", "addressbook-home", "files-home"})
+COLLECTIONS = frozenset(KINDS) - {"event", "card", "file", "directory-card"}
+MEMBERS = frozenset({"event", "card", "file"})
+
+_HOME_KIND = {"calendars": "calendar-home", "addressbooks": "addressbook-home", "files": "files-home"}
+_MEMBER_KIND = {
+    "calendar": "event", "inbox": "event", "outbox": "event", "addressbook": "card", "notifications": "file",
+    "subscribed": "event",
+}  # fmt: skip
+
+
+def find(ctx: Ctx, place: Place) -> Node | None:
+    """The node at a place, or None when nothing is there or it is not for the signed-in account's eyes."""
+    if place.area in ("host", "root"):
+        return Node("host", ctx.urls.host()) if place.area == "host" else Node("root", ctx.urls.root())
+    if place.area == "directory":
+        return _directory(ctx, place)
+    if not place.account:
+        if place.area == "principals":
+            return Node("principals", ctx.urls.principals())
+        return Node("container", ctx.urls.area_root(place.area))
+    if place.area == "principals":
+        return None if place.path else principal(ctx, place.account)
+    owner = owner_of(ctx, place.account)
+    if owner is None:
+        return None
+    collection, parent = collections.resolve(ctx.conn, owner.name, place.area, place.path)
+    if collection is not None:
+        return collection_node(ctx, owner, collection)
+    if parent is None or place.slash:
+        return None
+    record = objects.object_by_name(ctx.conn, parent.id, place.name)
+    return None if record is None else member_node(ctx, owner, parent, record)
+
+
+def require(ctx: Ctx, place: Place) -> Node:
+    """The node at a place. Raises DavError(404)."""
+    node = find(ctx, place)
+    if node is None:
+        raise DavError(404, detail="There is nothing at this address.")
+    return node
+
+
+def parent(ctx: Ctx, place: Place) -> Node | None:
+    """The collection that a new member at this place would be in; None when there is none for this account."""
+    if not place.account or not place.path or place.area == "principals":
+        return None
+    owner = owner_of(ctx, place.account)
+    if owner is None:
+        return None
+    _, above = collections.resolve(ctx.conn, owner.name, place.area, place.path)
+    return None if above is None else collection_node(ctx, owner, above)
+
+
+def require_parent(ctx: Ctx, place: Place) -> Node:
+    """Where a new member goes. Raises DavError(409): RFC 4918 §9.3.1, §9.7.1, §9.8.5, an intermediate collection is missing.
+
+    Another account's home answers 403, whatever it holds.
+    """
+    if place.account and place.area != "principals" and owner_of(ctx, place.account) is None:
+        raise foreign(ctx, place)
+    node = parent(ctx, place)
+    if node is None:
+        raise DavError(409, detail="The collection above this address does not exist.")
+    return node
+
+
+def foreign(ctx: Ctx, place: Place) -> DavError:
+    """The answer to a write in another account's home: the same whether anything is there or not."""
+    from dav.access import denied
+
+    return denied(ctx.urls.collection(place.area, place.account, place.path), d("bind"))
+
+
+def owner_of(ctx: Ctx, name: str) -> Account | None:
+    """The account of a home when the signed-in account may see into it."""
+    own = ctx.account
+    if name == own.name or name.casefold() == own.name.casefold():
+        return own
+    return None
+
+
+def collection_node(ctx: Ctx, owner: Account, collection: Collection) -> Node:
+    kind = _HOME_KIND[collection.area] if collection.kind == "home" else collection.kind
+    return Node(kind, ctx.urls.collection(collection.area, owner.name, collection.path), owner, collection)
+
+
+def member_node(ctx: Ctx, owner: Account, collection: Collection, record: ObjectRecord) -> Node:
+    href = ctx.urls.collection(collection.area, owner.name, collection.path) + encode_segment(record.name)
+    return Node(member_kind(collection), href, owner, collection, record)
+
+
+def member_kind(collection: Collection) -> str:
+    """Kind of the non-collection members of a collection."""
+    return _MEMBER_KIND.get(collection.kind, "file")
+
+
+def principal(ctx: Ctx, name: str) -> Node | None:
+    """A principal by the account's name. Others are visible when the directory setting allows it."""
+    account = owner_of(ctx, name)
+    if account is None and ctx.config.directory.visible:
+        account = accounts.account_by_name(ctx.conn, name)
+        if account is not None and not account.active:
+            account = None
+    return None if account is None else principal_node(ctx, account)
+
+
+def principal_node(ctx: Ctx, account: Account) -> Node:
+    return Node("principal", ctx.urls.principal(account.name), account)
+
+
+def _directory(ctx: Ctx, place: Place) -> Node | None:
+    if not ctx.config.directory.visible:
+        return None
+    if not place.path:
+        return Node("directory", ctx.urls.directory())
+    if not place.path.endswith(".vcf"):
+        return None
+    from dav import directory
+
+    account = accounts.account_by_name(ctx.conn, place.path[: -len(".vcf")])
+    if account is None or not account.active:
+        return None
+    node = directory_node(ctx, account)
+    node.body = directory.card_of(account)
+    return node
+
+
+def directory_node(ctx: Ctx, account: Account) -> Node:
+    return Node("directory-card", ctx.urls.directory(f"{account.name}.vcf"), account)
+
+
+def place_of(ctx: Ctx, href: str) -> Place | None:
+    """The place that an href in a request body names, or None."""
+    return ctx.urls.parse_href(href)

@@ -1,0 +1,149 @@
+"""Path ↔ place. The only file that knows the layout of our addresses.
+
+    /                                        the bare host, for clients that are given nothing else
+    /dav/                                    the DAV root
+    /dav/principals/{account}/               principals
+    /dav/calendars/{account}/…               calendar home, calendars, objects
+    /dav/addressbooks/{account}/…            address book home, books, cards
+    /dav/files/{account}/…                   plain WebDAV
+    /dav/directory/{name}                    the read-only book of this server's accounts
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from urllib.parse import quote, unquote_to_bytes, urlsplit
+
+from dav.errors import DavError
+
+HOME_AREAS = ("calendars", "addressbooks", "files")
+NAME_BYTES_MAX = 1500  # of one path segment, decoded; DAVx5 names objects by their UID, which can be long
+_SAFE = "!$&'()*+,;=:~-._"  # RFC 3986 pchar without "@": Apple's clients want %40 (one spelling, always the same)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a path names, before the store is asked.
+
+    area: "host" (/), "root" (/dav/), "principals", "calendars", "addressbooks", "files", "directory", or "none".
+    account: the account's name as it stands in the path, decoded; "" above it. path: what follows, joined with "/", without
+    slashes at its ends. slash: whether the path ended in one.
+    """
+
+    area: str
+    account: str = ""
+    path: str = ""
+    slash: bool = True
+
+    @property
+    def name(self) -> str:
+        return self.path.rpartition("/")[2]
+
+    @property
+    def parent_path(self) -> str:
+        return self.path.rpartition("/")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Urls:
+    """Builds and reads addresses. base: the prefix under which a proxy mounts us, "" or "/prefix"."""
+
+    base: str = ""
+
+    def parse(self, raw_path: str) -> Place:
+        """The place of a percent-encoded path.
+
+        Raises DavError(404) for what is not ours and DavError(400) for paths that name nothing anywhere: encoded slashes,
+        "." and ".." segments, control characters, bytes that are not UTF-8, over-long names.
+        """
+        if self.base:
+            if raw_path != self.base and not raw_path.startswith(self.base + "/"):
+                raise DavError(404, detail="This address is outside the prefix that this server is mounted at.")
+            raw_path = raw_path[len(self.base) :] or "/"
+        parts = [decode_segment(part) for part in raw_path.split("/") if part]
+        slash = raw_path.endswith("/")
+        if not parts:
+            return Place("host")
+        if parts[0] != "dav":
+            raise DavError(404, detail="There is nothing at this address.")
+        if len(parts) == 1:
+            return Place("root", slash=slash)
+        area = parts[1]
+        if area == "directory":
+            return Place(area, path="/".join(parts[2:]), slash=slash)
+        if area not in HOME_AREAS and area != "principals":
+            raise DavError(404, detail="There is nothing at this address.")
+        if len(parts) == 2:
+            return Place(area, slash=slash)
+        return Place(area, parts[2], "/".join(parts[3:]), slash)
+
+    def parse_href(self, href: str, hosts: frozenset[str] = frozenset()) -> Place | None:
+        """The place of an href in a body or header: an absolute path or an absolute URL; None when it is not ours.
+
+        hosts: authorities ("host" or "host:port") that count as this server; an empty set takes any, since the path decides.
+        """
+        href = href.strip()
+        if "://" in href:
+            try:
+                url = urlsplit(href)
+            except ValueError:
+                return None
+            if hosts and url.netloc.lower() not in hosts:
+                return None
+            href = url.path or "/"
+        else:
+            href = href.partition("?")[0].partition("#")[0]
+        if not href.startswith("/"):
+            return None
+        try:
+            return self.parse(href)
+        except DavError:
+            return None
+
+    def host(self) -> str:
+        return f"{self.base}/"
+
+    def root(self) -> str:
+        return f"{self.base}/dav/"
+
+    def principals(self) -> str:
+        return f"{self.base}/dav/principals/"
+
+    def principal(self, account: str) -> str:
+        return f"{self.base}/dav/principals/{encode_segment(account)}/"
+
+    def directory(self, name: str = "") -> str:
+        return f"{self.base}/dav/directory/{encode_segment(name)}"
+
+    def home(self, area: str, account: str) -> str:
+        return f"{self.base}/dav/{area}/{encode_segment(account)}/"
+
+    def collection(self, area: str, account: str, path: str) -> str:
+        """Canonical href of a collection; path "" is the home."""
+        home = self.home(area, account)
+        return home + "".join(encode_segment(part) + "/" for part in path.split("/")) if path else home
+
+    def area_root(self, area: str) -> str:
+        return f"{self.base}/dav/{area}/"
+
+
+def decode_segment(segment: str) -> str:
+    """One path segment, percent-decoded once, NFC. Raises DavError(400)."""
+    if "%" in segment or not segment.isascii():
+        try:
+            segment = unicodedata.normalize("NFC", unquote_to_bytes(segment).decode())
+        except UnicodeDecodeError:
+            raise DavError(400, detail="The path is not UTF-8.") from None
+    if segment in (".", "..") or "/" in segment or _CONTROL.search(segment):
+        raise DavError(400, detail="The path has a segment that cannot be a name.")
+    if len(segment) > NAME_BYTES_MAX // 4 and len(segment.encode()) > NAME_BYTES_MAX:
+        raise DavError(414, detail=f"A name in the path is longer than {NAME_BYTES_MAX} bytes.")
+    return segment
+
+
+def encode_segment(name: str) -> str:
+    """The one percent-encoded spelling of a name."""
+    return quote(name, safe=_SAFE)

@@ -1,0 +1,64 @@
+"""The pages for people. Rendered here, without JavaScript; every value goes through one escape."""
+
+from __future__ import annotations
+
+import html
+from functools import cache
+from pathlib import Path
+from string import Template
+from urllib.parse import urlsplit
+
+from starlette.routing import BaseRoute, Mount
+from starlette.staticfiles import StaticFiles
+
+_HERE = Path(__file__).parent
+
+# Nothing but our own style sheet and pictures, in nobody's frame, and no scripts at all.
+HEADERS: tuple[tuple[str, str], ...] = (
+    ("Content-Type", "text/html; charset=utf-8"),
+    (
+        "Content-Security-Policy",
+        # base-uri, form-action and frame-ancestors do not fall back to default-src.
+        "; ".join(
+            (
+                "default-src 'none'",
+                "style-src 'self'",
+                "img-src 'self'",
+                "base-uri 'none'",
+                "form-action 'none'",
+                "frame-ancestors 'none'",
+            )
+        ),
+    ),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cache-Control", "no-cache"),
+)
+
+ROUTES: list[BaseRoute] = [Mount("/web/static", StaticFiles(directory=_HERE / "static"), name="static")]
+
+
+def home_page(base_url: str, *, version: str) -> bytes:
+    """The page at the root: what to type into each device. base_url: as clients reach us, such as https://host/prefix/."""
+    base_url = base_url.rstrip("/") + "/"
+    parts = urlsplit(base_url)
+    secure = parts.scheme == "https"
+    # Apple's "Server" field takes host:port; the path is found by /.well-known, which exists only at a host's root.
+    apple = parts.netloc if parts.path == "/" else base_url
+    values = {
+        "base": base_url,
+        "path": parts.path,
+        "apple_server": apple,
+        "files_url": f"{base_url}dav/files/",
+        "version": version,
+    }
+    escaped = {name: html.escape(value) for name, value in values.items()}
+    # These two are markup of ours, chosen and not made from values.
+    escaped["notice"] = "" if secure else _template("plain_http").substitute(escaped)
+    escaped["apple_note"] = "" if secure else _template("apple_note").substitute(escaped)
+    return _template("home").substitute(escaped).encode()
+
+
+@cache
+def _template(name: str) -> Template:
+    return Template((_HERE / "templates" / f"{name}.html").read_text("utf-8"))

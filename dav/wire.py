@@ -1,0 +1,147 @@
+"""Between the socket and the app: bounds on request heads, and what trusted reverse proxies say about the client."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import re
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+HEAD_BYTES_MAX = 64 * 1024
+HEAD_SECONDS_MAX = 30.0
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP protocol, but a request's head must come in time and stay small.
+
+    The parser below keeps a header of any length in memory and waits for it for ever; RFC 6585 §5 has the answer.
+    """
+
+    _in_head = True
+    _head_bytes = 0
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._timer = self.loop.call_later(HEAD_SECONDS_MAX, self._too_late)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        # Only whole chunks that are head from end to end are counted, so a head may exceed the limit by two chunks,
+        # but no body that came with the head's end is counted as head.
+        began_before = self._in_head
+        super().data_received(data)
+        if not self._in_head:
+            return
+        self._head_bytes = self._head_bytes + len(data) if began_before else 0
+        if self._head_bytes > HEAD_BYTES_MAX:
+            self._refuse(b"HTTP/1.1 431 Request Header Fields Too Large\r\n")
+        elif self._timer is None:
+            self._timer = self.loop.call_later(HEAD_SECONDS_MAX, self._too_late)
+
+    def on_message_begin(self) -> None:
+        self._in_head = True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._head_bytes = 0
+        self._stop_timer()
+        super().on_headers_complete()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _too_late(self) -> None:
+        self._timer = None
+        # An answer that is under way belongs to the request before; its end closes the connection.
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.keep_alive = False
+        elif not self.transport.is_closing():
+            self._refuse(b"HTTP/1.1 408 Request Timeout\r\n" if self._head_bytes else b"")
+
+    def _refuse(self, status_line: bytes) -> None:
+        self._stop_timer()
+        if status_line and (self.cycle is None or self.cycle.response_complete):
+            self.transport.write(status_line + b"content-length: 0\r\nconnection: close\r\n\r\n")
+        self.transport.close()
+
+
+class TrustedProxies:
+    """ASGI middleware: scheme, host and client of a request as the first proxy that we do not trust saw them.
+
+    Without a trusted peer the X-Forwarded headers mean nothing and are left alone: anybody can send them.
+    """
+
+    def __init__(self, app: App, trusted: Sequence[str]) -> None:
+        self._app = app
+        self._networks = [ipaddress.ip_network(text) for text in trusted]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and self._networks:
+            client = scope.get("client")
+            if client and self._is_trusted(client[0]):
+                scope = self._as_seen_outside(scope)
+        await self._app(scope, receive, send)
+
+    def _is_trusted(self, host: str) -> bool:
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            return False
+        if address.version == 6 and address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+        return any(address in network for network in self._networks)
+
+    def _as_seen_outside(self, scope: Scope) -> Scope:
+        """The scope with what the proxies said; malformed values are ignored."""
+        proto = host = ""
+        forwarded: list[str] = []
+        for name, value in scope["headers"]:
+            if name == b"x-forwarded-proto":
+                proto = value.decode("latin-1").rpartition(",")[2].strip().lower()
+            elif name == b"x-forwarded-host":
+                host = value.decode("latin-1").rpartition(",")[2].strip()
+            elif name == b"x-forwarded-for":
+                forwarded += [part.strip() for part in value.decode("latin-1").split(",")]
+        changed = dict(scope)
+        if proto in ("http", "https"):
+            changed["scheme"] = proto
+        if _HOST.fullmatch(host):
+            others = [(name, value) for name, value in scope["headers"] if name != b"host"]
+            changed["headers"] = [(b"host", host.encode("ascii")), *others]
+        # From the right: each proxy appends whom it talked to, so what a client made up stands to the left.
+        for text in reversed(forwarded):
+            address = _address(text)
+            if address is None:
+                break
+            changed["client"] = (address, 0)
+            if not self._is_trusted(address):
+                break
+        return changed
+
+
+def _address(text: str) -> str | None:
+    """The IP address in an X-Forwarded-For element, which some proxies write with a port; None when there is none."""
+    match = re.fullmatch(r"\[([0-9A-Fa-f:.]+)\](?::\d+)?|([0-9.]+):\d+|([0-9A-Fa-f:.]+)", text)
+    if match is None:
+        return None
+    try:
+        return str(ipaddress.ip_address(match[1] or match[2] or match[3]))
+    except ValueError:
+        return None

@@ -1,0 +1,154 @@
+"""Reading XML from outside, and the one place where text becomes XML."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from lxml import etree
+
+from dav.errors import DavError
+from dav.names import PREFIXES
+
+if TYPE_CHECKING:
+    from dav.config import Limits
+
+Element = etree._Element
+
+# XML 1.0 §2.2: what a document cannot carry, not even as a character reference.
+_FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+_SPECIAL = re.compile(r"[&<>\r]")
+
+
+def parse(body: bytes, limits: Limits) -> Element:
+    """The root element of a request body.
+
+    Raises DavError(400) for what is not well-formed, has a DOCTYPE, or is nested or long beyond the limits; DavError(413)
+    for a body over its size.
+    """
+    if len(body) > limits.xml_bytes:
+        raise DavError(413, detail=f"The XML body is larger than {limits.xml_bytes} bytes.")
+    # No DTD: no entities to expand and no files to read. huge_tree off bounds text and depth in libxml2 itself.
+    parser = etree.XMLParser(
+        resolve_entities=False, no_network=True, load_dtd=False, dtd_validation=False, huge_tree=False,
+        remove_comments=True, remove_pis=True,
+    )  # fmt: skip
+    try:
+        root = etree.fromstring(body, parser)
+    except (etree.XMLSyntaxError, ValueError) as error:
+        raise DavError(400, detail=f"The body is not well-formed XML: {error}") from None
+    if root.getroottree().docinfo.internalDTD is not None or b"<!DOCTYPE" in body[:4096]:
+        raise DavError(400, detail="The body has a DOCTYPE, which is not accepted.")
+    if len(body) > 4096:
+        _check_shape(root, limits)
+    return root
+
+
+def _check_shape(root: Element, limits: Limits) -> None:
+    count = sum(1 for _ in root.iter())
+    if count > limits.xml_elements:
+        raise DavError(413, detail=f"The XML body has more than {limits.xml_elements} elements.")
+    depth, level = 0, [root]
+    while level:
+        depth += 1
+        if depth > limits.xml_depth:
+            raise DavError(400, detail=f"The XML body is nested deeper than {limits.xml_depth}.")
+        level = [child for element in level for child in element]
+
+
+def children(element: Element) -> list[Element]:
+    """Child elements; comments and processing instructions are gone already."""
+    return [child for child in element if isinstance(child.tag, str)]
+
+
+def find(element: Element, name: str) -> Element | None:
+    """The first child with this Clark name."""
+    return element.find(name)
+
+
+def text_of(element: Element) -> str:
+    """All character data of an element, stripped of white space around it."""
+    return "".join(str(part) for part in element.itertext()).strip()
+
+
+def escape(text: str) -> str:
+    """Character data: &, <, > and CR escaped; characters that XML 1.0 cannot carry are left out.
+
+    CR is written as a reference, since a parser turns a bare CR or CRLF into LF (XML 1.0 §2.11) and calendar data
+    would come back changed.
+    """
+    if _SPECIAL.search(text):
+        text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\r", "&#13;")
+    return _FORBIDDEN.sub("", text) if not text.isprintable() else text
+
+
+def decode(body: bytes) -> str:
+    """Stored bytes as text for an answer: UTF-8, or Latin-1 when they are not."""
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        return body.decode("latin-1")
+
+
+def attribute(text: str) -> str:
+    """An attribute value with its quotes."""
+    return '"' + escape(text).replace('"', "&quot;").replace("\n", "&#10;").replace("\t", "&#9;") + '"'
+
+
+def split_clark(name: str) -> tuple[str, str]:
+    """(namespace, local name) of a Clark name."""
+    if name.startswith("{"):
+        namespace, _, local = name[1:].rpartition("}")
+        return namespace, local
+    return "", name
+
+
+@lru_cache(maxsize=4096)
+def tags(name: str) -> tuple[str, str, str]:
+    """(start tag, end tag, empty tag) of a Clark name; a namespace without a prefix of ours is declared in place."""
+    namespace, local = split_clark(name)
+    prefix = PREFIXES.get(namespace)
+    if prefix:
+        return f"<{prefix}:{local}>", f"</{prefix}:{local}>", f"<{prefix}:{local}/>"
+    if not namespace:
+        return f'<{local} xmlns="">', f"</{local}>", f'<{local} xmlns=""/>'
+    declared = f"x:{local} xmlns:x={attribute(namespace)}"
+    return f"<{declared}>", f"</x:{local}>", f"<{declared}/>"
+
+
+def wrap(name: str, inner: str) -> str:
+    """An element around inner XML."""
+    start, end, empty = tags(name)
+    return f"{start}{inner}{end}" if inner else empty
+
+
+def href_element(href: str) -> str:
+    """DAV:href around an address that is percent-encoded already."""
+    return f"<D:href>{escape(href)}</D:href>"
+
+
+def serialise(element: Element) -> str:
+    """An element as it was sent, standing on its own: attributes, children and xml:lang in scope are kept."""
+    lang = "{http://www.w3.org/XML/1998/namespace}lang"
+    parent = element.getparent()
+    # RFC 4918 §4.3: xml:lang in scope is part of the property's value.
+    while lang not in element.attrib and parent is not None:
+        if lang in parent.attrib:
+            element.set(lang, parent.get(lang) or "")
+        parent = parent.getparent()
+    tail, element.tail = element.tail, None
+    try:
+        return etree.tostring(element, encoding="unicode")
+    finally:
+        element.tail = tail
+
+
+ROOT_NAMESPACES = " ".join(f'xmlns:{prefix}="{namespace}"' for namespace, prefix in PREFIXES.items())
+
+
+def document(name: str, inner: str) -> bytes:
+    """A whole document whose root declares our prefixes."""
+    start, end, empty = tags(name)
+    declared = f"{start[:-1]} {ROOT_NAMESPACES}>"
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{declared}{inner}{end}'.encode()

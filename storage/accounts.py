@@ -1,0 +1,378 @@
+"""Accounts and the addresses at which they can be invited. Names and addresses are matched case-folded."""
+
+from __future__ import annotations
+
+import secrets
+import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from storage import schema
+from storage.engine import Conn, Row, Statement, clean
+from storage.errors import NameTaken, NameTooLong, NotFound
+from storage.records import Account
+
+# The homes of every account, one an area.
+AREAS = ("calendars", "addressbooks", "files")
+# Longest name and address, in bytes as UTF-8: an index entry of PostgreSQL ends at 2.7 KB.
+NAME_BYTES_MAX = 1000
+# Longest text that search_accounts looks for; nobody's name or address is longer.
+_SEARCH_CHARS_MAX = 1000
+_FIELDS = ("name", "display_name", "address")
+_PATTERNS = {"equals": "{}", "contains": "%{}%", "starts-with": "{}%", "ends-with": "%{}"}
+
+_a = schema.accounts
+_d = schema.addresses
+
+
+def fold(text: str) -> str:
+    """Key under which a name or an address is found: case-folded, NFC."""
+    if text.isascii():
+        return clean(text).lower()
+    return unicodedata.normalize("NFC", clean(unicodedata.normalize("NFC", text)).casefold())
+
+
+def create_account(
+    conn: Conn,
+    name: str,
+    *,
+    display_name: str = "",
+    password_hash: str | None = None,
+    kind: str = "individual",
+    locale: str = "",
+    time_zone: str = "",
+    addresses: Iterable[str] = (),
+    now_s: int,
+) -> Account:
+    """Make an account with its three homes. addresses: the primary one first.
+
+    Raises NameTaken when an account has the name, or any account one of the addresses; NameTooLong.
+    """
+    name = _checked(unicodedata.normalize("NFC", clean(name)))
+    account_id = _INSERT.scalar(
+        conn,
+        name=name,
+        name_key=_checked(fold(name)),
+        display_name=clean(display_name),
+        display_key=fold(display_name),
+        kind=kind,
+        password_hash=password_hash,
+        locale=clean(locale),
+        time_zone=clean(time_zone),
+        created_s=now_s,
+    )
+    if account_id is None:
+        raise NameTaken(name)
+    _INSERT_HOME.many(
+        conn,
+        [{"owner_id": account_id, "area": area, "key": secrets.token_hex(16), "now_s": now_s} for area in AREAS],
+    )
+    for number, address in enumerate(addresses):
+        add_address(conn, account_id, address, primary=number == 0)
+    return _require(conn, account_id)
+
+
+def account_by_id(conn: Conn, account_id: int) -> Account | None:
+    """The account with this id. One statement."""
+    return _first(_BY_ID.all(conn, account_id=account_id))
+
+
+def account_by_name(conn: Conn, name: str) -> Account | None:
+    """The account with this name, whatever its case. One statement."""
+    return _first(_BY_NAME.all(conn, name_key=fold(name)))
+
+
+def account_by_address(conn: Conn, address: str) -> Account | None:
+    """The account that can be invited at this address (without mailto:), whatever its case. One statement."""
+    return _first(_BY_ADDRESS.all(conn, address_key=fold(address)))
+
+
+def list_accounts(conn: Conn, *, after: str = "", limit: int = 100) -> list[Account]:
+    """Up to `limit` accounts in the order of their folded names, those behind the name `after`. One statement."""
+    return _accounts(_LIST.all(conn, after=fold(after), n=limit))
+
+
+def search_accounts(
+    conn: Conn, text: str, *, fields: Iterable[str] = _FIELDS, match: str = "contains", limit: int = 100
+) -> list[Account]:
+    """Up to `limit` active accounts with the text in one of the fields, in the order of their folded names.
+
+    fields: of "name", "display_name", "address". match: "equals", "contains", "starts-with" or "ends-with"
+    (RFC 6352 §10.5.4, RFC 3744 §9.4). Compared case-folded. Raises ValueError for another field or match.
+    """
+    wanted = set(fields)
+    if not wanted <= set(_FIELDS) or match not in _PATTERNS:
+        raise ValueError(f"no such field or match: {sorted(wanted)}, {match}")
+    key = fold(text)
+    if len(key) > _SEARCH_CHARS_MAX:
+        return []
+    escaped = key.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    pattern = _PATTERNS[match].format(escaped)
+    params = {f"{field}_pattern": pattern if field in wanted else None for field in _FIELDS}
+    return _accounts(_SEARCH.all(conn, n=limit, **params))
+
+
+def set_password_hash(conn: Conn, account_id: int, password_hash: str | None) -> None:
+    """Set or remove the password; remembered credentials are void from now on (auth_seq). Raises NotFound."""
+    _found(_SET_PASSWORD.run(conn, account_id=account_id, new_hash=password_hash), account_id)
+
+
+def set_active(conn: Conn, account_id: int, active: bool) -> None:
+    """Let the account sign in, or not; remembered credentials are void from now on (auth_seq). Raises NotFound."""
+    _found(_SET_ACTIVE.run(conn, account_id=account_id, new_active=int(active)), account_id)
+
+
+def update_account(conn: Conn, account_id: int, **changes: Any) -> None:
+    """Change any of display_name, locale, time_zone, kind (texts), quota_bytes (int or None), admin (bool).
+
+    Raises NotFound; TypeError for another field.
+    """
+    if not changes:
+        return
+    params: dict[str, Any] = {}
+    for field, value in changes.items():
+        if field not in _CHANGEABLE:
+            raise TypeError(f"no field of an account that can be changed: {field}")
+        params[f"new_{field}"] = int(value) if field == "admin" else clean(value) if isinstance(value, str) else value
+        if field == "display_name":
+            params["new_display_key"] = fold(value)
+    key = frozenset(changes)
+    statement = _UPDATES.get(key)
+    if statement is None:
+        statement = _UPDATES[key] = _update_of([name.removeprefix("new_") for name in params])
+    _found(statement.run(conn, account_id=account_id, **params), account_id)
+
+
+def remove_account(conn: Conn, account_id: int) -> None:
+    """Remove the account and everything it owns, for good: nothing is kept in the history. Raises NotFound.
+
+    Blobs stay until purge_blobs finds that nothing refers to them.
+    """
+    for statement in _REMOVALS:
+        statement.run(conn, account_id=account_id)
+    _found(_DELETE.run(conn, account_id=account_id), account_id)
+
+
+def add_address(conn: Conn, account_id: int, address: str, *, primary: bool = False) -> None:
+    """Add an address, or make one that the account has already primary.
+
+    Raises NameTaken when another account has it, NotFound, NameTooLong.
+    """
+    address = _checked(unicodedata.normalize("NFC", clean(address)))
+    key = _checked(fold(address))
+    if account_by_id(conn, account_id) is None:
+        raise NotFound(f"account {account_id}")
+    if primary:
+        _UNSET_PRIMARY.run(conn, account_id=account_id)
+    inserted = _INSERT_ADDRESS.scalar(
+        conn, account_id=account_id, address=address, address_key=key, is_primary=int(primary)
+    )
+    if inserted is None:
+        owner = account_by_address(conn, address)
+        if owner is None or owner.id != account_id:
+            raise NameTaken(address)
+        if primary:
+            _SET_PRIMARY.run(conn, address_key=key)
+
+
+def remove_address(conn: Conn, account_id: int, address: str) -> None:
+    """Remove an address of the account. Raises NotFound when it has none like this."""
+    if not _DELETE_ADDRESS.run(conn, account_id=account_id, address_key=fold(address)):
+        raise NotFound(address)
+
+
+def usage_bytes(conn: Conn, account_id: int) -> int:
+    """Sum of the sizes of all members in the account's collections. One look-up. Raises NotFound."""
+    used = _USAGE.scalar(conn, account_id=account_id)
+    if used is None:
+        raise NotFound(f"account {account_id}")
+    return int(used)
+
+
+def add_usage(conn: Conn, account_id: int, delta_bytes: int) -> bool:
+    """Count bytes that were added (or, when negative, freed). False, with nothing counted, when over the quota."""
+    return bool(_ADD_USAGE.run(conn, account_id=account_id, delta=delta_bytes))
+
+
+def _checked(name: str) -> str:
+    if len(name.encode()) > NAME_BYTES_MAX:
+        raise NameTooLong(name[:40])
+    return name
+
+
+def _found(count: int, account_id: int) -> None:
+    if not count:
+        raise NotFound(f"account {account_id}")
+
+
+def _require(conn: Conn, account_id: int) -> Account:
+    account = account_by_id(conn, account_id)
+    if account is None:
+        raise NotFound(f"account {account_id}")
+    return account
+
+
+def _first(rows: Sequence[Row]) -> Account | None:
+    found = _accounts(rows)
+    return found[0] if found else None
+
+
+def _accounts(rows: Sequence[Row]) -> list[Account]:
+    """Accounts from rows of account columns and one address each; the rows of an account follow each other."""
+    found: list[Account] = []
+    start = 0
+    while start < len(rows):
+        end = start + 1
+        while end < len(rows) and rows[end][0] == rows[start][0]:
+            end += 1
+        row = rows[start]
+        addresses = tuple(row[12] for row in rows[start:end] if row[12] is not None)
+        found.append(Account(*row[:9], bool(row[9]), bool(row[10]), row[11], addresses))
+        start = end
+    return found
+
+
+_COLUMNS = (
+    _a.c.id, _a.c.name, _a.c.display_name, _a.c.kind, _a.c.password_hash, _a.c.auth_seq, _a.c.locale, _a.c.time_zone,
+    _a.c.quota_bytes, _a.c.active, _a.c.admin, _a.c.created_s,
+)  # fmt: skip
+_CHANGEABLE = frozenset({"display_name", "locale", "time_zone", "kind", "quota_bytes", "admin"})
+_UPDATES: dict[frozenset[str], Statement] = {}
+
+
+def _select(condition: sa.ColumnElement[bool]) -> Statement:
+    return Statement(
+        sa.select(*_COLUMNS, _d.c.address)
+        .select_from(_a.outerjoin(_d, _d.c.account_id == _a.c.id))
+        .where(condition)
+        .order_by(_d.c.is_primary.desc(), _d.c.id)
+    )
+
+
+def _select_some(chosen: sa.Select[Any]) -> Statement:
+    """Whole accounts for a limited choice of ids, in the order of their keys."""
+    ids = chosen.subquery()
+    return Statement(
+        sa.select(*_COLUMNS, _d.c.address)
+        .select_from(ids.join(_a, _a.c.id == ids.c.id).outerjoin(_d, _d.c.account_id == _a.c.id))
+        .order_by(_a.c.name_key, _d.c.is_primary.desc(), _d.c.id)
+    )
+
+
+def _update_of(fields: Iterable[str]) -> Statement:
+    values = {field: sa.bindparam(f"new_{field}", type_=_a.c[field].type) for field in fields}
+    return Statement(_a.update().where(_a.c.id == sa.bindparam("account_id")).values(values))
+
+
+def _insert_or_nothing(table: sa.Table, values: dict[str, Any]) -> Statement:
+    """INSERT that does nothing where a unique index stands against it; scalar() is the new id or None."""
+    return Statement(
+        sqlite=sqlite.insert(table).values(values).on_conflict_do_nothing().returning(table.c.id),
+        postgresql=postgresql.insert(table).values(values).on_conflict_do_nothing().returning(table.c.id),
+    )
+
+
+def _params(*names: str) -> dict[str, Any]:
+    return {name: sa.bindparam(name) for name in names}
+
+
+_INSERT = _insert_or_nothing(
+    _a,
+    {
+        **_params(
+            "name", "name_key", "display_name", "display_key", "kind", "password_hash", "locale", "time_zone",
+            "created_s",
+        ),
+        "auth_seq": 1, "used_bytes": 0, "active": 1, "admin": 0,
+    },
+)  # fmt: skip
+_INSERT_HOME = Statement(
+    schema.collections.insert().values(
+        **_params("owner_id", "area", "key"),
+        path="", kind="home", components="", transparent=0, position=0, change_seq=0, props_seq=1,
+        created_s=sa.bindparam("now_s"), modified_s=sa.bindparam("now_s"),
+    )
+)  # fmt: skip
+_BY_ID = _select(_a.c.id == sa.bindparam("account_id"))
+_BY_NAME = _select(_a.c.name_key == sa.bindparam("name_key"))
+_BY_ADDRESS = _select(
+    _a.c.id == sa.select(_d.c.account_id).where(_d.c.address_key == sa.bindparam("address_key")).scalar_subquery()
+)
+_LIST = _select_some(
+    sa.select(_a.c.id).where(_a.c.name_key > sa.bindparam("after")).order_by(_a.c.name_key).limit(sa.bindparam("n"))
+)
+_other = _d.alias("other")
+_SEARCH = _select_some(
+    sa.select(_a.c.id)
+    .where(
+        _a.c.active == 1,
+        sa.or_(
+            _a.c.name_key.like(sa.bindparam("name_pattern"), escape="\\"),
+            _a.c.display_key.like(sa.bindparam("display_name_pattern"), escape="\\"),
+            sa.exists().where(
+                _other.c.account_id == _a.c.id,
+                _other.c.address_key.like(sa.bindparam("address_pattern"), escape="\\"),
+            ),
+        ),
+    )
+    .order_by(_a.c.name_key)
+    .limit(sa.bindparam("n"))
+)
+_SET_PASSWORD = Statement(
+    _a.update()
+    .where(_a.c.id == sa.bindparam("account_id"))
+    .values(password_hash=sa.bindparam("new_hash"), auth_seq=_a.c.auth_seq + 1)
+)
+_SET_ACTIVE = Statement(
+    _a.update()
+    .where(_a.c.id == sa.bindparam("account_id"))
+    .values(active=sa.bindparam("new_active"), auth_seq=_a.c.auth_seq + 1)
+)
+_USAGE = Statement(sa.select(_a.c.used_bytes).where(_a.c.id == sa.bindparam("account_id")))
+_delta = sa.bindparam("delta", type_=_a.c.used_bytes.type)
+_ADD_USAGE = Statement(
+    _a.update()
+    .where(
+        _a.c.id == sa.bindparam("account_id"),
+        sa.or_(_a.c.quota_bytes.is_(None), _a.c.used_bytes + _delta <= _a.c.quota_bytes, _delta <= 0),
+    )
+    .values(used_bytes=_a.c.used_bytes + _delta)
+)
+_INSERT_ADDRESS = _insert_or_nothing(_d, _params("account_id", "address", "address_key", "is_primary"))
+_UNSET_PRIMARY = Statement(_d.update().where(_d.c.account_id == sa.bindparam("account_id")).values(is_primary=0))
+_SET_PRIMARY = Statement(_d.update().where(_d.c.address_key == sa.bindparam("address_key")).values(is_primary=1))
+_DELETE_ADDRESS = Statement(
+    _d.delete().where(_d.c.account_id == sa.bindparam("account_id"), _d.c.address_key == sa.bindparam("address_key"))
+)
+_DELETE = Statement(_a.delete().where(_a.c.id == sa.bindparam("account_id")))
+_owned = sa.select(schema.collections.c.id).where(schema.collections.c.owner_id == sa.bindparam("account_id"))
+_owned_objects = sa.select(schema.objects.c.id).where(schema.objects.c.collection_id.in_(_owned))
+_REMOVALS = (
+    # First the rows that others wait for: on PostgreSQL this is the lock against writers in these collections.
+    Statement(
+        schema.collections.update()
+        .where(schema.collections.c.owner_id == sa.bindparam("account_id"))
+        .values(change_seq=schema.collections.c.change_seq)
+    ),
+    Statement(schema.bodies.delete().where(schema.bodies.c.object_id.in_(_owned_objects))),
+    *(
+        Statement(table.delete().where(table.c.collection_id.in_(_owned)))
+        for table in (
+            schema.instances, schema.cards, schema.objects, schema.tombstones, schema.object_versions,
+            schema.properties,
+        )
+    ),
+    Statement(schema.collections.delete().where(schema.collections.c.owner_id == sa.bindparam("account_id"))),
+    Statement(
+        schema.locks.delete().where(
+            sa.or_(
+                schema.locks.c.owner_id == sa.bindparam("account_id"),
+                schema.locks.c.account_id == sa.bindparam("account_id"),
+            )
+        )
+    ),
+    Statement(_d.delete().where(_d.c.account_id == sa.bindparam("account_id"))),
+)  # fmt: skip

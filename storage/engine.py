@@ -1,0 +1,494 @@
+"""Opening the store, transactions, and statements: the only place that knows which database it is.
+
+SQLite: one file in WAL mode with synchronous=FULL. Writers queue (storage/queue_lock.py) and then use one connection that
+belongs to them; readers have a small stack of connections. PostgreSQL: psycopg 3 connections from SQLAlchemy's pool.
+Both run on the driver's cursor with SQL that SQLAlchemy Core compiled once: 6 µs for a row where Core's own road takes 19.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, ClassVar, Literal, Self
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.engine import Dialect, Engine
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+
+from storage.errors import StorageError, StoreBusy
+from storage.queue_lock import WriterQueue
+
+DialectName = Literal["sqlite", "postgresql"]
+Row = tuple[Any, ...]
+
+# Page cache of one SQLite connection, in KiB: few connections are in use at a time, and the kernel caches the file too.
+_CACHE_KIB = 1024
+_PRAGMAS = (
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=FULL",
+    "PRAGMA foreign_keys=ON",
+    f"PRAGMA cache_size=-{_CACHE_KIB}",
+    "PRAGMA temp_store=MEMORY",
+    "PRAGMA journal_size_limit=16777216",
+)
+_READ_BEGIN = {"sqlite": "BEGIN", "postgresql": "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"}
+_WRITE_BEGIN = {"sqlite": "BEGIN IMMEDIATE", "postgresql": "BEGIN ISOLATION LEVEL READ COMMITTED"}
+# SQLSTATEs that mean "try again": serialization failure, deadlock, lock not available, cancelled by a timeout, server
+# starting or stopping, connection lost.
+_PG_BUSY = frozenset(
+    {"40001", "40P01", "55P03", "57014", "57P01", "57P02", "57P03", "08000", "08003", "08006", "53300"}
+)
+_PG_GONE = frozenset({"57P01", "57P02", "57P03", "08000", "08003", "08006", None})
+
+
+class Conn:
+    """One open transaction. Opaque to everybody outside storage/.
+
+    statements: how many SQL statements ran so far; one executemany counts as one.
+    """
+
+    __slots__ = ("cursor", "dialect", "statements", "store", "write")
+
+    def __init__(self, store: Store, cursor: Any, write: bool) -> None:
+        self.store, self.cursor, self.write = store, cursor, write
+        self.dialect = store.dialect
+        self.statements = 0
+
+    def array(self, values: Iterable[Any]) -> Any:
+        """Values for a `one_of` parameter: JSON text for SQLite, a list for PostgreSQL."""
+        return json.dumps(list(values)) if self.dialect == "sqlite" else list(values)
+
+
+class Store:
+    """An open database with its blob folder. Shared by all threads of a process; not to be carried over a fork.
+
+    url: as given, with its password. blob_dir: made when the first blob is written.
+    """
+
+    def __init__(
+        self, engine: Engine, dialect: DialectName, url: str, blob_dir: Path, threads: int, busy_timeout_s: float
+    ) -> None:
+        self.url, self.dialect, self.blob_dir, self.busy_timeout_s = url, dialect, blob_dir, busy_timeout_s
+        self.engine = engine
+        self.sql_dialect: Dialect = engine.dialect
+        self.path = Path(engine.url.database or "") if dialect == "sqlite" else None
+        self._epoch: str | None = None
+        self._threads = threads
+        self._writers = WriterQueue(self.path) if self.path is not None else None
+        self._writer: sqlite3.Connection | None = None
+        self._readers: list[sqlite3.Connection] = []
+        self._closed = False
+
+    @property
+    def epoch(self) -> str:
+        """Names this life of the store; part of every sync token. Another one after a restore. Cached."""
+        if self._epoch is None:
+            with transaction(self) as conn:
+                value = _EPOCH.scalar(conn)
+            if value is None:
+                raise StorageError("the store has no tables yet: run the upgrade first")
+            self._epoch = str(value)
+        return self._epoch
+
+    def forget_epoch(self) -> None:
+        """Read the epoch anew at its next use."""
+        self._epoch = None
+
+    def close(self) -> None:
+        """Close all connections. No transaction may be open."""
+        self._closed = True
+        while self._readers:
+            self._readers.pop().close()
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+        if self._writers is not None:
+            self._writers.close()
+        self.engine.dispose()
+
+    # SQLite's connections. SQLAlchemy makes them; its pool would cost more than the statements that run on them.
+
+    def lock_writers(self) -> None:
+        """SQLite: wait for the right to write (any means of writing). Raises StoreBusy."""
+        if self._writers is not None:
+            self._writers.acquire(self.busy_timeout_s)
+
+    def unlock_writers(self) -> None:
+        if self._writers is not None:
+            self._writers.release()
+
+    def take_reader(self) -> sqlite3.Connection:
+        try:
+            return self._readers.pop()
+        except IndexError:
+            return self._connect()
+
+    def give_reader(self, connection: sqlite3.Connection) -> None:
+        if len(self._readers) < self._threads and not self._closed:
+            self._readers.append(connection)
+        else:
+            connection.close()
+
+    def take_writer(self) -> sqlite3.Connection:
+        """The one connection that writes. Needs: lock_writers() was called."""
+        if self._writer is None:
+            self._writer = self._connect()
+        return self._writer
+
+    def drop_writer(self) -> None:
+        """Forget the writing connection after an error that leaves its state unknown."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def _connect(self) -> sqlite3.Connection:
+        if self._closed:
+            raise StorageError("the store is closed")
+        raw = self.engine.raw_connection()
+        connection: sqlite3.Connection = raw.driver_connection  # type: ignore[assignment]
+        raw.detach()
+        return connection
+
+
+def open_store(url: str, *, blob_dir: Path | None = None, threads: int = 16, busy_timeout_s: float = 30) -> Store:
+    """Open a store: sqlite:///path or postgresql+psycopg://…. Nothing is created but an empty SQLite file.
+
+    blob_dir: where big bodies lie; default: beside the SQLite file with the ending .files, or ./davenport.files. threads: how
+    many connections are kept open. busy_timeout_s: how long a writer waits before StoreBusy. Raises ValueError for a URL that
+    is neither of the two.
+    """
+    parsed = sa.make_url(url)
+    name = parsed.get_backend_name()
+    if name == "sqlite":
+        if not parsed.database or parsed.database == ":memory:":
+            raise ValueError("an SQLite store needs a file: sqlite:///path")
+        path = Path(parsed.database).absolute()
+        engine = sa.create_engine(
+            parsed.set(database=str(path)),
+            poolclass=sa.NullPool,
+            paramstyle="named",
+            # isolation_level=None: the driver begins nothing by itself, our own BEGIN decides.
+            connect_args={
+                "isolation_level": None,
+                "cached_statements": 256,
+                "check_same_thread": False,
+                "timeout": busy_timeout_s,
+            },
+        )
+        sa.event.listen(engine, "connect", _prepare_sqlite)
+        return Store(engine, "sqlite", url, blob_dir or path.with_suffix(".files"), threads, busy_timeout_s)
+    if name != "postgresql":
+        raise ValueError(f"the store knows SQLite and PostgreSQL, not {name}")
+    engine = sa.create_engine(
+        parsed.set(drivername="postgresql+psycopg"),
+        pool_size=threads,
+        max_overflow=0,
+        pool_timeout=busy_timeout_s,
+        pool_use_lifo=True,
+        pool_reset_on_return=None,
+        connect_args={
+            "autocommit": True,
+            "application_name": "davenport",
+            # A writer that cannot get its row in time gives up, as on SQLite.
+            "options": f"-c lock_timeout={int(busy_timeout_s * 1000)}",
+        },
+    )
+    return Store(engine, "postgresql", url, blob_dir or Path("davenport.files").absolute(), threads, busy_timeout_s)
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    for pragma in _PRAGMAS:
+        connection.execute(pragma)
+
+
+class transaction:  # noqa: N801  (used like a function)
+    """Context manager: an open transaction as Conn; committed at the end, rolled back when an exception passes.
+
+    A reader sees one snapshot of the store throughout. write=True on SQLite holds the writers' queue from begin to commit;
+    on PostgreSQL it is READ COMMITTED, and the functions that write lock the rows they need. Raises StoreBusy when the
+    store could not be locked in time, or gave up because of other writers; nothing was written then.
+    """
+
+    __slots__ = ("_conn", "_raw", "_store", "_write")
+
+    def __init__(self, store: Store, *, write: bool = False) -> None:
+        self._store, self._write = store, write
+        self._raw: Any = None
+
+    def __enter__(self) -> Conn:
+        store, write = self._store, self._write
+        if store.dialect == "sqlite":
+            if write:
+                store.lock_writers()
+                try:
+                    self._raw = store.take_writer()
+                    cursor = self._raw.cursor()
+                    cursor.execute("BEGIN IMMEDIATE")
+                except BaseException as error:
+                    store.drop_writer()
+                    store.unlock_writers()
+                    raise_busy(error)
+                    raise
+            else:
+                self._raw = store.take_reader()
+                cursor = self._raw.cursor()
+                cursor.execute("BEGIN")
+        else:
+            try:
+                self._raw = store.engine.raw_connection()
+            except PoolTimeout as error:
+                raise StoreBusy("all connections to the database are in use") from error
+            except sa.exc.DBAPIError as error:
+                raise StoreBusy("the database does not answer") from error
+            try:
+                cursor = self._raw.driver_connection.cursor()
+                cursor.execute((_WRITE_BEGIN if write else _READ_BEGIN)["postgresql"])
+            except BaseException as error:
+                self._raw.invalidate()
+                self._raw.close()
+                raise_busy(error)
+                raise
+        self._conn = Conn(store, cursor, write)
+        return self._conn
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._store.dialect == "sqlite":
+            self._leave_sqlite(error)
+        else:
+            self._leave_postgresql(error)
+        if error is not None:
+            raise_busy(error)
+
+    def _leave_sqlite(self, error: BaseException | None) -> None:
+        store, raw = self._store, self._raw
+        try:
+            if error is None:
+                self._conn.cursor.execute("COMMIT")
+            elif raw.in_transaction:
+                raw.rollback()
+            self._conn.cursor.close()
+        except BaseException as failure:
+            # The commit failed (disk full, I/O error): undo, and do not use this connection again.
+            if self._write:
+                store.drop_writer()
+            else:
+                raw.close()
+            self._raw = None
+            raise_busy(failure)
+            raise
+        finally:
+            if self._write:
+                store.unlock_writers()
+            elif self._raw is not None:
+                store.give_reader(raw)
+
+    def _leave_postgresql(self, error: BaseException | None) -> None:
+        raw = self._raw
+        try:
+            self._conn.cursor.execute("COMMIT" if error is None else "ROLLBACK")
+            self._conn.cursor.close()
+        except BaseException as failure:
+            raw.invalidate()
+            if error is None:
+                raise_busy(failure)
+                raise
+        finally:
+            if _is_gone(error):
+                raw.invalidate()
+                self._store.engine.dispose()  # the server went away: the idle connections are dead as well
+            raw.close()
+
+
+def raise_busy(error: BaseException) -> None:
+    """Raise StoreBusy from `error` when it is a driver's way to say "try again"; else return."""
+    if isinstance(error, sqlite3.OperationalError):
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise StoreBusy("the store is busy") from error
+    elif type(error).__module__.startswith("psycopg"):
+        state = getattr(error, "sqlstate", None)
+        if state in _PG_BUSY or _is_gone(error):
+            raise StoreBusy("the database is busy or has gone away") from error
+
+
+def _is_gone(error: BaseException | None) -> bool:
+    if error is None or not type(error).__module__.startswith("psycopg"):
+        return False
+    names = {base.__name__ for base in type(error).__mro__}
+    return "OperationalError" in names and getattr(error, "sqlstate", None) in _PG_GONE
+
+
+class Statement:
+    """A Core statement, compiled once per dialect and run on the driver's cursor.
+
+    core: for both; sqlite, postgresql: instead of core for that one. Parameters are the statement's required bindparams.
+    Rows are the driver's tuples: no result types apply, so columns hold integers, text and bytes only.
+    """
+
+    __slots__ = ("_compiled", "_core")
+
+    def __init__(
+        self,
+        core: sa.ClauseElement | None = None,
+        *,
+        sqlite: sa.ClauseElement | None = None,
+        postgresql: sa.ClauseElement | None = None,
+    ) -> None:
+        self._core = {"sqlite": sqlite if sqlite is not None else core}
+        self._core["postgresql"] = postgresql if postgresql is not None else core
+        self._compiled: dict[str, tuple[str, dict[str, Any]]] = {}
+
+    def all(self, conn: Conn, **params: Any) -> list[Row]:
+        """Every row."""
+        rows: list[Row] = self._execute(conn, params).fetchall()
+        return rows
+
+    def one(self, conn: Conn, **params: Any) -> Row | None:
+        """The first row, or None."""
+        row: Row | None = self._execute(conn, params).fetchone()
+        return row
+
+    def scalar(self, conn: Conn, **params: Any) -> Any:
+        """The first column of the first row, or None."""
+        row = self._execute(conn, params).fetchone()
+        return None if row is None else row[0]
+
+    def run(self, conn: Conn, **params: Any) -> int:
+        """Run it for its effect; returns the number of rows that it changed."""
+        count: int = self._execute(conn, params).rowcount
+        return count
+
+    def many(self, conn: Conn, params: Sequence[Mapping[str, Any]]) -> None:
+        """Run it once for each of the parameter sets."""
+        if not params:
+            return
+        sql, constants = self._compiled.get(conn.dialect) or self._compile(conn.store)
+        conn.statements += 1
+        conn.cursor.executemany(sql, [{**constants, **each} for each in params] if constants else params)
+
+    def sql(self, store: Store) -> str:
+        """The SQL text for the store's dialect."""
+        return (self._compiled.get(store.dialect) or self._compile(store))[0]
+
+    def _execute(self, conn: Conn, params: dict[str, Any]) -> Any:
+        sql, constants = self._compiled.get(conn.dialect) or self._compile(conn.store)
+        conn.statements += 1
+        cursor = conn.cursor
+        cursor.execute(sql, {**constants, **params} if constants else params)
+        return cursor
+
+    def _compile(self, store: Store) -> tuple[str, dict[str, Any]]:
+        core = self._core[store.dialect]
+        assert core is not None, "a statement for another dialect"
+        compiled = core.compile(dialect=store.sql_dialect)
+        assert isinstance(compiled, SQLCompiler)
+        # Names that begin with "%" are placeholders that the compiler gave another name.
+        constants = {n: bind.value for n, bind in compiled.binds.items() if not bind.required and n[0] != "%"}
+        done = self._compiled[store.dialect] = (compiled.string, constants)
+        return done
+
+
+class BulkInsert:
+    """Insert many rows of integers at once: executemany on SQLite, one statement with arrays on PostgreSQL."""
+
+    def __init__(self, table: sa.Table, columns: Sequence[str]) -> None:
+        self._columns = tuple(columns)
+        names = ", ".join(f'"{name}"' for name in columns)
+        self._sqlite = f"INSERT INTO {table.name} ({names}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608
+        arrays = ", ".join("%s::bigint[]" for _ in columns)
+        self._postgresql = f"INSERT INTO {table.name} ({names}) SELECT * FROM unnest({arrays})"  # noqa: S608
+
+    def run(self, conn: Conn, rows: Sequence[tuple[int, ...]]) -> None:
+        """Insert the rows, whose values stand in the order of the columns."""
+        if not rows:
+            return
+        conn.statements += 1
+        if conn.dialect == "sqlite":
+            conn.cursor.executemany(self._sqlite, rows)
+        else:
+            conn.cursor.execute(self._postgresql, [list(column) for column in zip(*rows, strict=True)])
+
+
+class one_of(sa.ColumnElement[bool]):  # noqa: N801  (reads as an operator)
+    """`column` is among the values of the parameter `name`: any number of them in one parameter, see Conn.array."""
+
+    inherit_cache = False
+    type = sa.Boolean()
+    _is_implicitly_boolean = True  # or SQLAlchemy writes "= 1" behind it, and no index is used
+
+    def __init__(self, column: sa.ColumnElement[Any], name: str, *, integers: bool = False) -> None:
+        self.column, self.name, self.integers = column, name, integers
+
+
+@compiles(one_of, "sqlite")
+def _one_of_sqlite(element: one_of, compiler: SQLCompiler, **kw: Any) -> str:
+    array = compiler.process(sa.bindparam(element.name, type_=sa.Text()), **kw)
+    return f"{compiler.process(element.column, **kw)} IN (SELECT value FROM json_each({array}))"
+
+
+@compiles(one_of, "postgresql")
+def _one_of_postgresql(element: one_of, compiler: SQLCompiler, **kw: Any) -> str:
+    item = sa.BigInteger() if element.integers else sa.Text()
+    array = compiler.process(sa.bindparam(element.name, type_=postgresql.ARRAY(item)), **kw)
+    return f"{compiler.process(element.column, **kw)} = ANY ({array})"
+
+
+class position_of(sa.ColumnElement[int]):  # noqa: N801  (reads as a function)
+    """Where the parameter `name` stands in the text of `column`, from 1; 0 when it is not there."""
+
+    inherit_cache = False
+    type = sa.Integer()
+
+    def __init__(self, column: sa.ColumnElement[Any], name: str) -> None:
+        self.column, self.name = column, name
+
+
+@compiles(position_of)
+def _position_of(element: position_of, compiler: SQLCompiler, **kw: Any) -> str:
+    function = "instr" if compiler.dialect.name == "sqlite" else "strpos"
+    text = compiler.process(sa.bindparam(element.name, type_=sa.Text()), **kw)
+    return f"{function}({compiler.process(element.column, **kw)}, {text})"
+
+
+class byte_length(sa.ColumnElement[int]):  # noqa: N801  (reads as a function)
+    """Length of a text or of bytes, in bytes."""
+
+    inherit_cache = False
+    type = sa.Integer()
+
+    def __init__(self, column: sa.ColumnElement[Any]) -> None:
+        self.column = column
+
+
+@compiles(byte_length)
+def _byte_length(element: byte_length, compiler: SQLCompiler, **kw: Any) -> str:
+    column = compiler.process(element.column, **kw)
+    return f"length(CAST({column} AS BLOB))" if compiler.dialect.name == "sqlite" else f"octet_length({column})"
+
+
+def clean(text: str) -> str:
+    """The text as both databases can hold it: U+0000 and lone surrogates become U+FFFD."""
+    if "\0" in text:
+        text = text.replace("\0", "\ufffd")
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            text = "".join("\ufffd" if "\ud800" <= char <= "\udfff" else char for char in text)
+    return text
+
+
+def new_epoch() -> str:
+    return secrets.token_hex(6)
+
+
+_EPOCH = Statement(sa.text("SELECT value FROM store_meta WHERE key = 'epoch'"))

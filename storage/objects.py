@@ -1,0 +1,877 @@
+"""Members of collections: their bodies, change numbers, and the indexes that queries are answered from.
+
+A write first raises the collection's change number (collections.bump), which on PostgreSQL locks the collection; then it
+looks for whatever has the name or the UID, and writes. Bodies are kept apart from the rows that listings read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from array import array
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import sqlalchemy as sa
+
+from storage import schema
+from storage.accounts import add_usage
+from storage.collections import bump, checked_name, collection_in_use, lock_collections, normal_path
+from storage.engine import BulkInsert, Conn, Row, Statement, clean, one_of, position_of
+from storage.errors import ForeignToken, NameTaken, NotFound, QuotaExceeded, UidTaken
+from storage.records import BEGINLESS, ENDLESS, Blob, Change, Collection, Found, Instance, ObjectIndex, ObjectRecord
+
+# Instances up to this length are found by their start, looking back so far; longer ones by their end.
+SHORT_MAX_S = 2 * 86400
+# Longest UID that is kept as it is, in bytes as UTF-8: an index entry of PostgreSQL ends at 2.7 KB.
+UID_BYTES_MAX = 1000
+CARD_COLUMNS = ("fn", "n", "nickname", "org", "email", "tel")
+# Kinds of collections in which other collections may stand, so that a name may be one's already.
+_NESTING_KINDS = frozenset({"folder", "home"})
+# Open ends of a range: beyond everything that is stored.
+_NEVER_BEFORE, _NEVER_AFTER = BEGINLESS - 1, ENDLESS + 1
+
+_o = schema.objects
+_b = schema.bodies
+_i = schema.instances
+_k = schema.cards
+_t = schema.tombstones
+_v = schema.object_versions
+_p = schema.properties
+
+
+# Reading
+
+
+def object_by_name(conn: Conn, collection_id: int, name: str) -> ObjectRecord | None:
+    """The member with this name. One statement."""
+    row = _BY_NAME.one(conn, collection_id=collection_id, name=normal_path(name))
+    return None if row is None else _record(row)
+
+
+def objects_by_names(conn: Conn, collection_id: int, names: Iterable[str]) -> list[ObjectRecord]:
+    """The members with these names, in no order; names of nothing are left out. One statement, any number of names."""
+    found = _BY_NAMES.all(conn, collection_id=collection_id, names=conn.array(normal_path(name) for name in names))
+    return [_record(row) for row in found]
+
+
+def bodies_by_names(conn: Conn, collection_id: int, names: Iterable[str]) -> list[tuple[ObjectRecord, bytes]]:
+    """The members with these names and their bodies, in no order; b"" for a blob's. One statement, any number of names."""
+    found = _BODIES_BY_NAMES.all(
+        conn, collection_id=collection_id, names=conn.array(normal_path(name) for name in names)
+    )
+    return [(_record(row), row[14] or b"") for row in found]
+
+
+def object_by_uid(conn: Conn, collection_id: int, uid: str) -> ObjectRecord | None:
+    """The member with this UID; in an inbox, where several may have it, the newest. One statement."""
+    row = _BY_UID.one(conn, collection_id=collection_id, uid=stored_uid(uid))
+    return None if row is None else _record(row)
+
+
+def list_objects(conn: Conn, collection_id: int, *, limit: int | None = None) -> list[ObjectRecord]:
+    """Members in the order of their names (by bytes), up to `limit`. One statement."""
+    rows = _LIST.all(conn, collection_id=collection_id, n=_limit(limit))
+    return [_record(row) for row in rows]
+
+
+def list_etags(conn: Conn, collection_id: int) -> list[tuple[str, str]]:
+    """(name, ETag) of every member in the order of their names: what a Depth: 1 listing of a big collection needs."""
+    return _LIST_ETAGS.all(conn, collection_id=collection_id)  # type: ignore[return-value]
+
+
+def iter_bodies(
+    conn: Conn, collection_id: int, *, component: str | None = None, batch: int = 100
+) -> Iterator[tuple[ObjectRecord, bytes]]:
+    """Members with their bodies in the order of their names, `batch` of them in memory at a time; b"" for a blob's.
+
+    component: only the readable ones of this component. Other statements may run on conn meanwhile.
+    """
+    statement = _ITER if component is None else _ITER_COMPONENT
+    params: dict[str, Any] = {} if component is None else {"component": component}
+    after = ""
+    while True:
+        rows = statement.all(conn, collection_id=collection_id, after=after, n=batch, **params)
+        for row in rows:
+            yield _record(row), row[14] or b""
+        if len(rows) < batch:
+            return
+        after = rows[-1][2]
+
+
+def body(conn: Conn, record: ObjectRecord) -> bytes:
+    """The body of a member that is not a blob. Raises NotFound when it has gone or is a blob."""
+    content: bytes | None = _BODY.scalar(conn, object_id=record.id)
+    if content is None:
+        raise NotFound(record.name)
+    return content
+
+
+def bodies(conn: Conn, ids: list[int]) -> dict[int, bytes]:
+    """Bodies by object id; ids of nothing and of blobs are left out. One statement."""
+    return {row[0]: row[1] for row in _BODIES.all(conn, ids=conn.array(ids))}
+
+
+def of_component(conn: Conn, collection_id: int, component: str) -> list[ObjectRecord]:
+    """Readable members of one component ("VEVENT", …), in the order of their names. One statement."""
+    return [_record(row) for row in _OF_COMPONENT.all(conn, collection_id=collection_id, component=component)]
+
+
+def unreadable(conn: Conn, collection_id: int) -> list[ObjectRecord]:
+    """Members that could not be understood, in the order of their names; queries leave them out. One statement."""
+    return [_record(row) for row in _UNREADABLE.all(conn, collection_id=collection_id)]
+
+
+def search_cards(conn: Conn, collection_id: int, column: str, text: str, match: str) -> list[ObjectRecord]:
+    """Contacts whose `column` (see CARD_COLUMNS) may match the text, in the order of their names. One statement.
+
+    A superset for every match ("equals", "contains", "starts-with", "ends-with") and collation: the folded text stands
+    somewhere in the folded values. Raises KeyError for another column.
+    """
+    del match  # a column holds several values; where one begins is the caller's to see
+    rows = _SEARCH_CARDS[column].all(conn, collection_id=collection_id, text=fold_text(text))
+    return [_record(row) for row in rows]
+
+
+def in_range(
+    conn: Conn,
+    collection_id: int,
+    component: str,
+    start_s: int | None,
+    end_s: int | None,
+    local_start_s: int | None,
+    local_end_s: int | None,
+) -> list[Found]:
+    """Readable members of a component with an instance in the range (RFC 4791 §9.9); None is an open end.
+
+    An instance overlaps when start < end_s and (end > start_s or start >= start_s). local_*: the range in the asker's wall
+    clock read as UTC, for floating instances. Found.certain is True only for a VEVENT that the index answers exactly; the
+    others may match, and nothing that matches is left out. One or two statements, whose cost goes by what they find.
+    """
+    if component != "VEVENT" or start_s is None or end_s is None or local_start_s is None or local_end_s is None:
+        return _in_open_range(conn, collection_id, component, (start_s, end_s), (local_start_s, local_end_s))
+    span = _span(start_s, end_s, local_start_s, local_end_s)
+    found = {
+        row[0]: Found(_record(row), True)
+        for row in _IN_RANGE.all(conn, collection_id=collection_id, component=component, **span)
+    }
+    rows = _OUT_OF_REACH.all(conn, collection_id=collection_id, start_s=start_s, end_s=end_s, components=component)
+    for row in rows:
+        if row[0] not in found:
+            found[row[0]] = Found(_record(row), False)
+    return list(found.values())
+
+
+def busy_in_range(
+    conn: Conn,
+    collection_id: int,
+    start_s: int | None,
+    end_s: int | None,
+    local_start_s: int | None,
+    local_end_s: int | None,
+) -> tuple[list[Instance], list[ObjectRecord]]:
+    """(the instances in the range that are not free, the members whose index does not reach all of the range).
+
+    The range as for in_range. Instances of the second kind may be in the first list too, as far as the index reaches: the
+    caller expands those members instead and merges the periods. Two statements.
+    """
+    start_s, local_start_s = (_NEVER_BEFORE if s is None else s for s in (start_s, local_start_s))
+    end_s, local_end_s = (_NEVER_AFTER if s is None else s for s in (end_s, local_end_s))
+    found = [
+        Instance(sort_s, other_s, bucket >= 2, busy)
+        if bucket % 2 == 0
+        else Instance(other_s, sort_s, bucket >= 2, busy)
+        for bucket, sort_s, other_s, busy in _BUSY.all(
+            conn, collection_id=collection_id, **_span(start_s, end_s, local_start_s, local_end_s)
+        )
+    ]
+    rows = _OUT_OF_REACH_BUSY.all(conn, collection_id=collection_id, start_s=start_s, end_s=end_s)
+    return found, [_record(row) for row in rows]
+
+
+def changes_since(conn: Conn, collection_id: int, change_seq: int, *, limit: int) -> tuple[list[Change], bool]:
+    """The newest change of each member after change_seq, oldest first, up to `limit`; and whether there are more.
+
+    For change_seq 0, a first synchronisation, removed members are left out (RFC 6578 §3.4). Raises ForeignToken when the
+    collection never gave out that number. One statement, two when nothing has changed.
+    """
+    if change_seq == 0:
+        rows = _FIRST_CHANGES.all(conn, collection_id=collection_id, n=limit + 1)
+    else:
+        rows = _CHANGES.all(conn, collection_id=collection_id, since=change_seq, n=limit + 1)
+        if not rows:
+            current = _CURRENT.scalar(conn, collection_id=collection_id)
+            if current is None or not 0 <= change_seq <= current:
+                raise ForeignToken(str(change_seq))
+    found = [Change(row[2], row[6], None if row[0] is None else _record(row)) for row in rows[:limit]]
+    return found, len(rows) > limit
+
+
+def objects_to_extend(conn: Conn, before_s: int, limit: int) -> list[ObjectRecord]:
+    """Up to `limit` members of live collections whose instances are indexed only to a time before before_s."""
+    return [_record(row) for row in _TO_EXTEND.all(conn, before_s=before_s, n=limit)]
+
+
+# Writing
+
+
+def put_object(
+    conn: Conn,
+    collection: Collection,
+    name: str,
+    body: bytes | Blob,
+    *,
+    content_type: str,
+    etag: str,
+    index: ObjectIndex,
+    schedule_tag: str | None = None,
+    now_s: int,
+    history: bool = True,
+) -> tuple[ObjectRecord, bool]:
+    """Create or replace the member `name`; returns it, and True when it is new.
+
+    Needs: a write transaction; for preconditions, lock_collections before they are checked. body: the bytes as they will
+    be served, or a blob that is on disk already. etag: of the body, without quotes. Replacing keeps the id, created_s and
+    dead properties, and with history the old body (object_versions). Raises UidTaken when another member has index.uid
+    (RFC 4791 §5.3.2.1, RFC 6352 §6.3.2.1), NameTaken when a collection has the name, QuotaExceeded, NameTooLong, NotFound
+    when the collection has gone. After a refusal the transaction must be rolled back.
+    """
+    name = checked_name(name)
+    uid = None if index.uid is None else stored_uid(index.uid)
+    change_seq = bump(conn, collection.id, now_s=now_s)
+    old = _find(conn, collection, name, uid)
+    if old is None and collection.kind in _NESTING_KINDS and collection_in_use(conn, collection, name):
+        raise NameTaken(name)
+    size = body.size if isinstance(body, Blob) else len(body)
+    delta = size - (old[2] if old is not None else 0)
+    if delta and not add_usage(conn, collection.owner_id, delta):
+        raise QuotaExceeded(name)
+    instances = _instance_rows(collection.id, index)
+    digest = _digest(instances)
+    columns = {
+        "etag": etag,
+        "size": size,
+        "content_type": clean(content_type),
+        "change_seq": change_seq,
+        "modified_s": now_s,
+        "uid": uid,
+        "uid_tie": change_seq if collection.kind == "inbox" else 0,
+        "schedule_tag": schedule_tag,
+        "blob": body.name if isinstance(body, Blob) else None,
+        **_index_columns(index, digest),
+    }
+    if old is None:
+        object_id = int(_INSERT.scalar(conn, collection_id=collection.id, name=name, created_s=now_s, **columns))
+        created_s = now_s
+        _DROP_TOMBSTONE.run(conn, collection_id=collection.id, name=name)
+    else:
+        object_id, created_s = old[0], old[3]
+        if history:
+            _KEEP_VERSION.run(conn, object_id=object_id, cause="replaced", now_s=now_s)
+        _UPDATE.run(conn, object_id=object_id, **{f"new_{key}": value for key, value in columns.items()})
+    _write_body(conn, object_id, body, had_row=old is not None and old[4] is None)
+    _write_instances(conn, object_id, instances, digest, old_digest=0 if old is None else old[5])
+    if index.component == "VCARD" or (old is not None and old[6] == "VCARD"):
+        _write_card(conn, collection.id, object_id, index, replaced=old is not None)
+    record = ObjectRecord(
+        object_id, collection.id, name, etag, size, columns["content_type"], change_seq, created_s, now_s, uid,
+        index.component, schedule_tag, columns["blob"], index.readable,
+    )  # fmt: skip
+    return record, old is None
+
+
+def delete_object(
+    conn: Conn, collection: Collection, record: ObjectRecord, *, now_s: int, history: bool = True
+) -> None:
+    """Remove a member: leaves a tombstone, and with history its body (object_versions).
+
+    Needs: a write transaction. Raises NotFound when the member has gone meanwhile.
+    """
+    change_seq = bump(conn, collection.id, now_s=now_s)
+    if history:
+        _KEEP_VERSION.run(conn, object_id=record.id, cause="deleted", now_s=now_s)
+    row = _DELETE.one(conn, object_id=record.id, collection_id=collection.id)
+    if row is None:
+        raise NotFound(record.name)
+    name, size, digest, component = row
+    if digest:
+        _DELETE_INSTANCES.run(conn, object_id=record.id)
+    if component == "VCARD":
+        _DELETE_CARD.run(conn, collection_id=collection.id, object_id=record.id)
+    _DELETE_PROPERTIES.run(conn, collection_id=collection.id, object_id=record.id)
+    _INSERT_TOMBSTONE.run(conn, collection_id=collection.id, name=name, change_seq=change_seq)
+    if size:
+        add_usage(conn, collection.owner_id, -size)
+
+
+def move_object(
+    conn: Conn, source: Collection, record: ObjectRecord, target: Collection, new_name: str, *, now_s: int
+) -> ObjectRecord:
+    """Give a member another collection or name; leaves a tombstone. Its id, times, ETag and dead properties go along.
+
+    Needs: a write transaction; the caller has removed what stood at the target. Raises NameTaken, UidTaken, QuotaExceeded
+    (of another owner), NameTooLong, NotFound.
+    """
+    new_name = checked_name(new_name)
+    lock_collections(conn, {source.id, target.id})
+    gone_seq = bump(conn, source.id, now_s=now_s)
+    change_seq = bump(conn, target.id, now_s=now_s)
+    uid = record.uid if source.id != target.id else None  # within one collection it cannot meet another of its kind
+    if _find(conn, target, new_name, uid, but=record.id) is not None:
+        raise NameTaken(new_name)
+    if target.kind in _NESTING_KINDS and collection_in_use(conn, target, new_name):
+        raise NameTaken(new_name)
+    old = _OLD_PLACE.one(conn, object_id=record.id, collection_id=source.id)
+    if old is None:
+        raise NotFound(record.name)
+    old_name, size = old
+    if source.owner_id != target.owner_id and size:
+        if not add_usage(conn, target.owner_id, size):
+            raise QuotaExceeded(new_name)
+        add_usage(conn, source.owner_id, -size)
+    _DROP_TOMBSTONE.run(conn, collection_id=target.id, name=new_name)
+    _MOVE.run(
+        conn,
+        object_id=record.id,
+        new_collection=target.id,
+        new_name=new_name,
+        new_seq=change_seq,
+        new_tie=change_seq if target.kind == "inbox" else 0,
+    )
+    _INSERT_TOMBSTONE.run(conn, collection_id=source.id, name=old_name, change_seq=gone_seq)
+    if source.id != target.id:
+        for statement in _MOVE_ALONG:
+            statement.run(conn, object_id=record.id, old_collection=source.id, new_collection=target.id)
+    return _require(conn, target.id, new_name)
+
+
+def copy_object(conn: Conn, record: ObjectRecord, target: Collection, new_name: str, *, now_s: int) -> ObjectRecord:
+    """Make a copy of a member with its body, indexes and dead properties (RFC 4918 §9.8.2).
+
+    Needs: a write transaction; the caller has removed what stood at the target. Raises NameTaken, UidTaken,
+    QuotaExceeded, NameTooLong, NotFound.
+    """
+    new_name = checked_name(new_name)
+    lock_collections(conn, {record.collection_id, target.id})
+    change_seq = bump(conn, target.id, now_s=now_s)
+    if _find(conn, target, new_name, record.uid) is not None:
+        raise NameTaken(new_name)
+    if target.kind in _NESTING_KINDS and collection_in_use(conn, target, new_name):
+        raise NameTaken(new_name)
+    row = _COPY.one(
+        conn,
+        object_id=record.id,
+        new_collection=target.id,
+        new_name=new_name,
+        new_seq=change_seq,
+        new_tie=change_seq if target.kind == "inbox" else 0,
+        now_s=now_s,
+    )
+    if row is None:
+        raise NotFound(record.name)
+    copy_id, size = row
+    if size and not add_usage(conn, target.owner_id, size):
+        raise QuotaExceeded(new_name)
+    _DROP_TOMBSTONE.run(conn, collection_id=target.id, name=new_name)
+    for statement in _COPY_ALONG:
+        statement.run(conn, object_id=record.id, copy_id=copy_id, new_collection=target.id)
+    return _require(conn, target.id, new_name)
+
+
+def reindex(conn: Conn, object_id: int, index: ObjectIndex, *, etag: str | None = None) -> bool:
+    """Replace what the store keeps to find a member; the member itself, its change number and UID stay as they are.
+
+    etag: do it only when the member still has this one, so that an index made from an older body is not written. Returns
+    False when the member has gone or has another ETag. Needs: a write transaction.
+    """
+    old = _LOCK_OBJECT.one(conn, object_id=object_id)
+    if old is None or (etag is not None and old[0] != etag):
+        return False
+    _, collection_id, old_digest, old_component = old
+    instances = _instance_rows(collection_id, index)
+    digest = _digest(instances)
+    columns = _index_columns(index, digest)
+    _REINDEX.run(conn, object_id=object_id, **{f"new_{key}": value for key, value in columns.items()})
+    _write_instances(conn, object_id, instances, digest, old_digest=old_digest)
+    if "VCARD" in (index.component, old_component):
+        _write_card(conn, collection_id, object_id, index, replaced=True)
+    return True
+
+
+def stored_uid(uid: str) -> str:
+    """A UID as it is kept and compared: a very long one as its beginning and its SHA-256."""
+    uid = clean(uid)
+    if len(uid) * 4 > UID_BYTES_MAX:
+        data = uid.encode()
+        if len(data) > UID_BYTES_MAX:
+            return f"{uid[:100]}…{hashlib.sha256(data).hexdigest()}"
+    return uid
+
+
+def fold_text(text: str) -> str:
+    """Search text folded so that equal under any collation of RFC 4790 and 5051 means equal here: NFKD, case-folded."""
+    if text.isascii():
+        return clean(text).lower()
+    decomposed = unicodedata.normalize("NFKD", clean(text))
+    return unicodedata.normalize("NFKD", decomposed.casefold())
+
+
+# What the functions above share
+
+
+def _record(row: Row) -> ObjectRecord:
+    return ObjectRecord(
+        row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7], row[8], row[9], row[10], row[11], row[12],
+        row[13] == 1,
+    )  # fmt: skip
+
+
+def _limit(limit: int | None) -> int:
+    return (1 << 62) if limit is None else limit
+
+
+def _require(conn: Conn, collection_id: int, name: str) -> ObjectRecord:
+    record = object_by_name(conn, collection_id, name)
+    if record is None:
+        raise NotFound(name)
+    return record
+
+
+def _find(conn: Conn, collection: Collection, name: str, uid: str | None, *, but: int = 0) -> Row | None:
+    """The row (id, name, size, created_s, blob, instances_digest, component) that has the name, or None.
+
+    but: an object that does not count. Raises UidTaken when another one than that has the UID.
+    """
+    found = None
+    if uid is None or collection.kind == "inbox":
+        rows = _FIND_NAME.all(conn, collection_id=collection.id, name=name)
+    else:
+        rows = _FIND.all(conn, collection_id=collection.id, name=name, uid=uid)
+    for row in rows:
+        if row[0] == but:
+            continue
+        if row[1] == name:
+            found = row
+        else:
+            raise UidTaken(row[1])
+    return found
+
+
+def _index_columns(index: ObjectIndex, digest: int) -> dict[str, Any]:
+    """Index columns of objects. What lies wholly within the indexed time counts as indexed without an end."""
+    return {
+        "component": index.component,
+        "readable": int(index.readable),
+        "first_s": index.first_s,
+        "last_s": index.last_s,
+        "exact": int(index.exact),
+        "recurs": int(index.recurs),
+        "indexed_from_s": BEGINLESS if index.first_s >= index.indexed_from_s else index.indexed_from_s,
+        "indexed_to_s": ENDLESS if index.last_s <= index.indexed_to_s else index.indexed_to_s,
+        "instances_digest": digest,
+        "summary": None if index.summary is None else clean(index.summary),
+    }
+
+
+def _instance_rows(collection_id: int, index: ObjectIndex) -> list[tuple[int, int, int, int, int]]:
+    """(collection_id, bucket, sort_s, other_s, busy) of each instance, sorted, none twice."""
+    rows = set()
+    for instance in index.instances:
+        bucket = 2 if instance.floating else 0
+        if instance.end_s - instance.start_s > SHORT_MAX_S:
+            rows.add((collection_id, bucket + 1, instance.end_s, instance.start_s, instance.busy))
+        else:
+            rows.add((collection_id, bucket, instance.start_s, instance.end_s, instance.busy))
+    return sorted(rows)
+
+
+def _digest(rows: list[tuple[int, int, int, int, int]]) -> int:
+    """63 bits that stand for the rows, whatever collection they are in; 0 for none."""
+    if not rows:
+        return 0
+    data = array("q", [value for row in rows for value in row[1:]]).tobytes()
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big") >> 1 or 1
+
+
+def _write_body(conn: Conn, object_id: int, body: bytes | Blob, *, had_row: bool) -> None:
+    if isinstance(body, Blob):
+        if had_row:
+            _DELETE_BODY.run(conn, object_id=object_id)
+    elif had_row:
+        _UPDATE_BODY.run(conn, row_id=object_id, new_content=body)
+    else:
+        _INSERT_BODY.run(conn, object_id=object_id, content=body)
+
+
+def _write_instances(
+    conn: Conn, object_id: int, rows: list[tuple[int, int, int, int, int]], digest: int, *, old_digest: int
+) -> None:
+    if digest == old_digest:
+        return
+    if old_digest:
+        _DELETE_INSTANCES.run(conn, object_id=object_id)
+    _INSERT_INSTANCES.run(conn, [(*row[:3], object_id, *row[3:]) for row in rows])
+
+
+def _write_card(conn: Conn, collection_id: int, object_id: int, index: ObjectIndex, *, replaced: bool) -> None:
+    if replaced:
+        _DELETE_CARD.run(conn, collection_id=collection_id, object_id=object_id)
+    if index.component != "VCARD":
+        return
+    texts = dict.fromkeys(CARD_COLUMNS, "")
+    for column, text in index.text:
+        if column in texts:
+            texts[column] = f"{texts[column]}\n{fold_text(text)}" if texts[column] else fold_text(text)
+    _INSERT_CARD.run(conn, collection_id=collection_id, object_id=object_id, **texts)
+
+
+def _span(start_s: int, end_s: int, local_start_s: int, local_end_s: int) -> dict[str, int]:
+    return {
+        "s0": start_s, "e0": end_s, "low0": start_s - SHORT_MAX_S,
+        "s2": local_start_s, "e2": local_end_s, "low2": local_start_s - SHORT_MAX_S,
+    }  # fmt: skip
+
+
+def _in_open_range(
+    conn: Conn,
+    collection_id: int,
+    component: str,
+    span: tuple[int | None, int | None],
+    local: tuple[int | None, int | None],
+) -> list[Found]:
+    """in_range by the bounds of whole objects: for open ends, and for components whose overlap has its own rules."""
+    start_s, local_start_s = (_NEVER_BEFORE if pair[0] is None else pair[0] for pair in (span, local))
+    end_s, local_end_s = (_NEVER_AFTER if pair[1] is None else pair[1] for pair in (span, local))
+    params = {"collection_id": collection_id, "component": component, "start_s": start_s, "end_s": end_s}
+    if component != "VEVENT":
+        return [Found(_record(row), False) for row in _BY_BOUNDS.all(conn, **params)]
+    rows = _BY_BOUNDS_VEVENT.all(conn, **params, local_start_s=local_start_s, local_end_s=local_end_s)
+    return [Found(_record(row), row[14] == _YES) for row in rows if row[14] != _NO]
+
+
+_RECORD = (
+    _o.c.id, _o.c.collection_id, _o.c.name, _o.c.etag, _o.c.size, _o.c.content_type, _o.c.change_seq, _o.c.created_s,
+    _o.c.modified_s, _o.c.uid, _o.c.component, _o.c.schedule_tag, _o.c.blob, _o.c.readable,
+)  # fmt: skip
+_INDEX = (
+    "component", "readable", "first_s", "last_s", "exact", "recurs", "indexed_from_s", "indexed_to_s",
+    "instances_digest", "summary",
+)  # fmt: skip
+_CONTENT = (
+    "etag", "size", "content_type", "change_seq", "modified_s", "uid", "uid_tie", "schedule_tag", "blob", *_INDEX,
+)  # fmt: skip
+_NO, _MAYBE, _YES = 0, 1, 2
+_here = _o.c.collection_id == sa.bindparam("collection_id")
+_readable = _o.c.readable == 1
+_with_body = _o.outerjoin(_b, _b.c.object_id == _o.c.id)
+
+
+def _new(*names: str) -> dict[str, Any]:
+    return {name: sa.bindparam(f"new_{name}", type_=_o.c[name].type) for name in names}
+
+
+_BY_NAME = Statement(sa.select(*_RECORD).where(_here, _o.c.name == sa.bindparam("name")))
+_BY_NAMES = Statement(sa.select(*_RECORD).where(_here, one_of(_o.c.name, "names")))
+_BODIES_BY_NAMES = Statement(
+    sa.select(*_RECORD, _b.c.content).select_from(_with_body).where(_here, one_of(_o.c.name, "names"))
+)
+_BY_UID = Statement(
+    sa.select(*_RECORD).where(_here, _o.c.uid == sa.bindparam("uid")).order_by(_o.c.uid_tie.desc()).limit(1)
+)
+_LIST = Statement(sa.select(*_RECORD).where(_here).order_by(_o.c.name).limit(sa.bindparam("n")))
+_LIST_ETAGS = Statement(sa.select(_o.c.name, _o.c.etag).where(_here).order_by(_o.c.name))
+_iter = sa.select(*_RECORD, _b.c.content).select_from(_with_body).where(_here, _o.c.name > sa.bindparam("after"))
+_ITER = Statement(_iter.order_by(_o.c.name).limit(sa.bindparam("n")))
+_ITER_COMPONENT = Statement(
+    # Not the column itself: SQLite would take the index that begins with it, and sort all of them for every batch.
+    _iter.where(_o.c.component.concat(sa.literal_column("''")) == sa.bindparam("component"), _readable)
+    .order_by(_o.c.name)
+    .limit(sa.bindparam("n"))
+)
+_BODY = Statement(sa.select(_b.c.content).where(_b.c.object_id == sa.bindparam("object_id")))
+_BODIES = Statement(sa.select(_b.c.object_id, _b.c.content).where(one_of(_b.c.object_id, "ids", integers=True)))
+_OF_COMPONENT = Statement(
+    sa.select(*_RECORD).where(_here, _o.c.component == sa.bindparam("component"), _readable).order_by(_o.c.name)
+)
+_UNREADABLE = Statement(sa.select(*_RECORD).where(_here, _o.c.readable == 0).order_by(_o.c.name))
+_SEARCH_CARDS = {
+    column: Statement(
+        sa.select(*_RECORD)
+        .where(
+            _o.c.id.in_(
+                sa.select(_k.c.object_id).where(
+                    _k.c.collection_id == sa.bindparam("collection_id"), position_of(_k.c[column], "text") > 0
+                )
+            ),
+            _readable,
+        )
+        .order_by(_o.c.name)
+    )
+    for column in CARD_COLUMNS
+}
+
+
+def _overlaps(bucket: int) -> tuple[sa.ColumnElement[bool], ...]:
+    """Instances of a bucket in the range [s, e): each of these is one range of the primary key."""
+    time = bucket // 2 * 2
+    start, end = sa.bindparam(f"s{time}", type_=schema.Int), sa.bindparam(f"e{time}", type_=schema.Int)
+    low = sa.bindparam(f"low{time}", type_=schema.Int)
+    place = (_i.c.collection_id == sa.bindparam("collection_id"), _i.c.bucket == sa.literal_column(str(bucket)))
+    if bucket % 2:
+        return (*place, _i.c.sort_s > start, _i.c.other_s < end)
+    return (*place, _i.c.sort_s >= low, _i.c.sort_s < end, sa.or_(_i.c.other_s > start, _i.c.sort_s >= start))
+
+
+# The objects are found by the ids alone: with the collection in the condition too, SQLite would rather walk through it.
+_IN_RANGE = Statement(
+    sa.select(*_RECORD).where(
+        _o.c.id.in_(sa.union_all(*(sa.select(_i.c.object_id).where(*_overlaps(bucket)) for bucket in range(4)))),
+        _o.c.component == sa.bindparam("component"),
+        _readable,
+    )
+)
+_BUSY = Statement(
+    sa.union_all(
+        *(
+            sa.select(_i.c.bucket, _i.c.sort_s, _i.c.other_s, _i.c.busy).where(*_overlaps(bucket), _i.c.busy > 0)
+            for bucket in range(4)
+        )
+    )
+)
+
+
+def _out_of_reach(*conditions: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    """Members whose index ends before the range does, or begins after it does, and whose bounds meet it.
+
+    Each half is a range of a partial index that holds only the members that are not wholly indexed.
+    """
+    start, end = sa.bindparam("start_s", type_=schema.Int), sa.bindparam("end_s", type_=schema.Int)
+    late, early = _o.alias("late"), _o.alias("early")
+    halves = sa.union_all(
+        sa.select(late.c.id)
+        .where(
+            late.c.collection_id == sa.bindparam("collection_id"),
+            late.c.indexed_to_s < sa.literal_column(str(ENDLESS)),
+            late.c.indexed_to_s < end,
+            late.c.first_s <= end,
+            late.c.last_s >= start,
+        ),
+        sa.select(early.c.id)
+        .where(
+            early.c.collection_id == sa.bindparam("collection_id"),
+            early.c.indexed_from_s > sa.literal_column(str(BEGINLESS)),
+            early.c.indexed_from_s > start,
+            early.c.first_s <= end,
+            early.c.last_s >= start,
+        ),
+    )
+    return sa.select(*_RECORD).where(_o.c.id.in_(halves), _readable, *conditions)
+
+
+_OUT_OF_REACH = Statement(_out_of_reach(_o.c.component == sa.bindparam("components")))
+_OUT_OF_REACH_BUSY = Statement(
+    _out_of_reach(_o.c.component.in_([sa.literal_column("'VEVENT'"), sa.literal_column("'VFREEBUSY'")]))
+)
+
+_start = sa.bindparam("start_s", type_=schema.Int)
+_end = sa.bindparam("end_s", type_=schema.Int)
+_by_bounds = (
+    _here,
+    _o.c.component == sa.bindparam("component"),
+    _o.c.last_s >= _start,
+    _o.c.first_s <= _end,
+    _readable,
+)
+_BY_BOUNDS = Statement(sa.select(*_RECORD).where(*_by_bounds))
+
+
+def _has_instance() -> sa.ColumnElement[bool]:
+    """The object has an instance in the range, found by its own rows."""
+    halves = []
+    for floating in (0, 1):
+        name = "local_" if floating else ""
+        start = sa.bindparam(f"{name}start_s", type_=schema.Int)
+        end = sa.bindparam(f"{name}end_s", type_=schema.Int)
+        for is_long in (0, 1):
+            begins, ends = (_i.c.other_s, _i.c.sort_s) if is_long else (_i.c.sort_s, _i.c.other_s)
+            halves.append(
+                sa.and_(
+                    _i.c.bucket == sa.literal_column(str(2 * floating + is_long)),
+                    begins < end,
+                    sa.or_(ends > start, begins >= start),
+                )
+            )
+    return sa.exists().where(_i.c.object_id == _o.c.id, sa.or_(*halves)).correlate(_o)
+
+
+# Exact bounds say it, but for an instance that only touches an end of the range; else the index, when it reaches.
+_BY_BOUNDS_VEVENT = Statement(
+    sa.select(
+        *_RECORD,
+        sa.case(
+            (
+                sa.and_(
+                    _o.c.exact == 1,
+                    _o.c.last_s > _start,
+                    _o.c.first_s < _end,
+                    sa.or_(_start <= sa.literal_column(str(BEGINLESS)), _end >= sa.literal_column(str(ENDLESS))),
+                ),
+                sa.literal_column(str(_YES)),
+            ),
+            (
+                sa.and_(_o.c.indexed_from_s <= _start, _o.c.indexed_to_s >= _end),
+                sa.case((_has_instance(), sa.literal_column(str(_YES))), else_=sa.literal_column(str(_NO))),
+            ),
+            else_=sa.literal_column(str(_MAYBE)),
+        ),
+    ).where(*_by_bounds)
+)
+
+_FIRST_CHANGES = Statement(sa.select(*_RECORD).where(_here).order_by(_o.c.change_seq).limit(sa.bindparam("n")))
+_tombstone_row = [
+    _t.c.collection_id if column.name == "collection_id"
+    else _t.c.name if column.name == "name"
+    else _t.c.change_seq if column.name == "change_seq"
+    else sa.cast(sa.null(), column.type).label(column.name)
+    for column in _RECORD
+]  # fmt: skip
+_changes = sa.union_all(
+    sa.select(*_RECORD).where(_here, _o.c.change_seq > sa.bindparam("since", type_=schema.Int)),
+    sa.select(*_tombstone_row).where(
+        _t.c.collection_id == sa.bindparam("collection_id"), _t.c.change_seq > sa.bindparam("since", type_=schema.Int)
+    ),
+)
+_CHANGES = Statement(_changes.order_by(_changes.selected_columns.change_seq).limit(sa.bindparam("n")))
+_CURRENT = Statement(
+    sa.select(schema.collections.c.change_seq).where(schema.collections.c.id == sa.bindparam("collection_id"))
+)
+_TO_EXTEND = Statement(
+    sa.select(*_RECORD)
+    .select_from(_o.join(schema.collections, schema.collections.c.id == _o.c.collection_id))
+    .where(
+        _o.c.indexed_to_s < sa.literal_column(str(ENDLESS)),
+        _o.c.indexed_to_s < sa.bindparam("before_s"),
+        schema.collections.c.deleted_s.is_(None),
+        _readable,
+    )
+    .order_by(_o.c.indexed_to_s)
+    .limit(sa.bindparam("n"))
+)
+
+_FOUND = (_o.c.id, _o.c.name, _o.c.size, _o.c.created_s, _o.c.blob, _o.c.instances_digest, _o.c.component)
+_FIND_NAME = Statement(sa.select(*_FOUND).where(_here, _o.c.name == sa.bindparam("name")))
+_FIND = Statement(
+    sa.select(*_FOUND).where(
+        _here, sa.or_(_o.c.name == sa.bindparam("name"), _o.c.uid == sa.bindparam("uid", type_=schema.Text))
+    )
+)
+_INSERT = Statement(
+    _o.insert()
+    .values({name: sa.bindparam(name) for name in ("collection_id", "name", "created_s", *_CONTENT)})
+    .returning(_o.c.id)
+)
+_UPDATE = Statement(_o.update().where(_o.c.id == sa.bindparam("object_id")).values(_new(*_CONTENT)))
+_REINDEX = Statement(_o.update().where(_o.c.id == sa.bindparam("object_id")).values(_new(*_INDEX)))
+_DELETE = Statement(
+    _o.delete()
+    .where(_o.c.id == sa.bindparam("object_id"), _o.c.collection_id == sa.bindparam("collection_id"))
+    .returning(_o.c.name, _o.c.size, _o.c.instances_digest, _o.c.component)
+)
+_LOCK_OBJECT = Statement(
+    sa.select(_o.c.etag, _o.c.collection_id, _o.c.instances_digest, _o.c.component)
+    .where(_o.c.id == sa.bindparam("object_id"))
+    .with_for_update()
+)
+_OLD_PLACE = Statement(sa.select(_o.c.name, _o.c.size).where(_o.c.id == sa.bindparam("object_id"), _here))
+_MOVE = Statement(
+    _o.update()
+    .where(_o.c.id == sa.bindparam("object_id"))
+    .values(
+        collection_id=sa.bindparam("new_collection"),
+        name=sa.bindparam("new_name"),
+        change_seq=sa.bindparam("new_seq"),
+        uid_tie=sa.bindparam("new_tie"),
+    )
+)
+_MOVE_ALONG = tuple(
+    Statement(
+        table.update()
+        .where(table.c.collection_id == sa.bindparam("old_collection"), table.c.object_id == sa.bindparam("object_id"))
+        .values(collection_id=sa.bindparam("new_collection"))
+    )
+    for table in (_i, _k, _p)
+)
+_copied = [
+    column
+    for column in _o.c
+    if column.name not in ("id", "collection_id", "name", "change_seq", "uid_tie", "created_s", "modified_s")
+]
+_COPY = Statement(
+    _o.insert()
+    .from_select(
+        ["collection_id", "name", "change_seq", "uid_tie", "created_s", "modified_s", *(c.name for c in _copied)],
+        sa.select(
+            sa.bindparam("new_collection", type_=schema.Int),
+            sa.bindparam("new_name", type_=schema.Text),
+            sa.bindparam("new_seq", type_=schema.Int),
+            sa.bindparam("new_tie", type_=schema.Int),
+            sa.bindparam("now_s", type_=schema.Int),
+            sa.bindparam("now_s", type_=schema.Int),
+            *_copied,
+        ).where(_o.c.id == sa.bindparam("object_id")),
+    )
+    .returning(_o.c.id, _o.c.size)
+)
+_copy_id = sa.bindparam("copy_id", type_=schema.Int)
+_new_collection = sa.bindparam("new_collection", type_=schema.Int)
+
+
+def _copy_rows(table: sa.Table) -> Statement:
+    """Copy an object's rows in a table for its copy."""
+    names = [column.name for column in table.c]
+    values: dict[str, Any] = {"collection_id": _new_collection, "object_id": _copy_id}
+    chosen = sa.select(*(values.get(name, table.c[name]) for name in names))
+    return Statement(table.insert().from_select(names, chosen.where(table.c.object_id == sa.bindparam("object_id"))))
+
+
+_COPY_ALONG = (_copy_rows(_b), _copy_rows(_i), _copy_rows(_k), _copy_rows(_p))
+_INSERT_BODY = Statement(_b.insert().values(object_id=sa.bindparam("object_id"), content=sa.bindparam("content")))
+_UPDATE_BODY = Statement(
+    _b.update().where(_b.c.object_id == sa.bindparam("row_id")).values(content=sa.bindparam("new_content"))
+)
+_DELETE_BODY = Statement(_b.delete().where(_b.c.object_id == sa.bindparam("object_id")))
+_INSERT_INSTANCES = BulkInsert(_i, ("collection_id", "bucket", "sort_s", "object_id", "other_s", "busy"))
+_DELETE_INSTANCES = Statement(_i.delete().where(_i.c.object_id == sa.bindparam("object_id")))
+_INSERT_CARD = Statement(
+    _k.insert().values({name: sa.bindparam(name) for name in ("collection_id", "object_id", *CARD_COLUMNS)})
+)
+_DELETE_CARD = Statement(
+    _k.delete().where(_k.c.collection_id == sa.bindparam("collection_id"), _k.c.object_id == sa.bindparam("object_id"))
+)
+_DELETE_PROPERTIES = Statement(
+    _p.delete().where(_p.c.collection_id == sa.bindparam("collection_id"), _p.c.object_id == sa.bindparam("object_id"))
+)
+_INSERT_TOMBSTONE = Statement(
+    _t.insert().values({name: sa.bindparam(name) for name in ("collection_id", "name", "change_seq")})
+)
+_DROP_TOMBSTONE = Statement(
+    _t.delete().where(_t.c.collection_id == sa.bindparam("collection_id"), _t.c.name == sa.bindparam("name"))
+)
+_kept = (
+    "collection_id", "name", "etag", "size", "content_type", "change_seq", "modified_s", "uid", "component",
+    "schedule_tag", "summary", "blob",
+)  # fmt: skip
+_KEEP_VERSION = Statement(
+    _v.insert().from_select(
+        ["object_id", *_kept, "content", "cause", "ended_s"],
+        sa.select(
+            _o.c.id,
+            *(_o.c[name] for name in _kept),
+            _b.c.content,
+            sa.bindparam("cause", type_=schema.Text),
+            sa.bindparam("now_s", type_=schema.Int),
+        )
+        .select_from(_with_body)
+        .where(_o.c.id == sa.bindparam("object_id")),
+    )
+)

@@ -1,0 +1,174 @@
+"""Frozen dataclasses that cross the border between the two rooms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# last_s of something that recurs without end; larger than any instant we index (about the year 287,000).
+ENDLESS = 1 << 43
+# first_s of something without a beginning (an open VTODO is "always").
+BEGINLESS = -(1 << 43)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Who signs in. name: canonical spelling. auth_seq rises whenever a remembered credential must be forgotten.
+
+    kind: individual, group, room, resource. addresses: the primary one first.
+    """
+
+    id: int
+    name: str
+    display_name: str
+    kind: str
+    password_hash: str | None
+    auth_seq: int
+    locale: str
+    time_zone: str
+    quota_bytes: int | None
+    active: bool
+    admin: bool
+    created_s: int
+    addresses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """A collection: a home, a calendar, an address book, an inbox or outbox, or a folder of files.
+
+    area: "calendars", "addressbooks" or "files". path: from the home, names joined with "/", "" for the home itself.
+    kind: "home", "calendar", "addressbook", "inbox", "outbox", "notifications", "subscribed", "folder" (plain collection).
+    components: iCalendar component names that it takes; () = no restriction. transparent: RFC 6638 §9.1.
+    change_seq: rises by one for every change of a member. props_seq: rises with every change of its own properties.
+    key: an opaque unique string that never changes (resource-id, push topics).
+    time_zone: the VTIMEZONE text a client set; time_zone_id: the IANA name, when known.
+    """
+
+    id: int
+    owner_id: int
+    owner_name: str
+    area: str
+    path: str
+    parent_id: int | None
+    kind: str
+    key: str
+    display_name: str | None
+    description: str | None
+    time_zone: str | None
+    time_zone_id: str | None
+    components: tuple[str, ...]
+    transparent: bool
+    change_seq: int
+    props_seq: int
+    created_s: int
+    modified_s: int
+
+    @property
+    def name(self) -> str:
+        return self.path.rpartition("/")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectRecord:
+    """A member that is not a collection, without its body. etag: without quotes. recurs: has RRULE or RDATE.
+
+    component: "VEVENT", "VTODO", "VJOURNAL", "VFREEBUSY", …, "VCARD", or "" for a plain file.
+    blob: name of the body in the blob folder; None when the body is in the row. readable: False when it could not be indexed.
+    """
+
+    id: int
+    collection_id: int
+    name: str
+    etag: str
+    size: int
+    content_type: str
+    change_seq: int
+    created_s: int
+    modified_s: int
+    uid: str | None
+    component: str
+    schedule_tag: str | None
+    blob: str | None
+    readable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One occurrence for the time index. Seconds since 1970 in UTC; for floating ones, of the wall clock read as UTC.
+
+    busy: 0 free, 1 busy, 2 tentative, 3 unavailable (RFC 4791 §7.10).
+    """
+
+    start_s: int
+    end_s: int
+    floating: bool
+    busy: int
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectIndex:
+    """What the store keeps to find an object without reading it.
+
+    first_s, last_s: bounds of every instance (UTC, floating ones with a margin of 14 hours), BEGINLESS/ENDLESS when open.
+    exact: True when [first_s, last_s] are real instance bounds, so an open-ended range needs no second look.
+    instances: all with overlap of [indexed_from_s, indexed_to_s]; complete when those are BEGINLESS and ENDLESS.
+    text: for cards, case-folded search text by column: fn, n, nickname, org, email, tel.
+    readable: False when the object could not be understood; it is then left out of queries.
+    """
+
+    uid: str | None = None
+    component: str = ""
+    first_s: int = BEGINLESS
+    last_s: int = ENDLESS
+    exact: bool = False
+    recurs: bool = False
+    instances: tuple[Instance, ...] = ()
+    indexed_from_s: int = BEGINLESS
+    indexed_to_s: int = ENDLESS
+    summary: str | None = None
+    text: tuple[tuple[str, str], ...] = ()
+    readable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A member that a time range query found. certain: False = may match; read it to decide."""
+
+    record: ObjectRecord
+    certain: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The newest change of one member: record is None when it was removed."""
+
+    name: str
+    change_seq: int
+    record: ObjectRecord | None
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """A body that was streamed to disk and fsynced before the transaction. name: its SHA-256 in hex."""
+
+    name: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """A WebDAV lock (RFC 4918 §6). path: of the root, from the home, as in Collection.path or with the member's name.
+
+    owner: the DAV:owner element's XML as sent, or "". depth_infinity: covers what lies below.
+    """
+
+    token: str
+    owner_id: int
+    area: str
+    path: str
+    depth_infinity: bool
+    shared: bool
+    account_id: int
+    owner: str
+    timeout_s: int
+    expires_s: int

@@ -1,0 +1,310 @@
+"""The tables. Integers, texts and bytes only, so that a driver's row needs no conversion.
+
+Times are integers ending in _s (seconds since 1970 UTC), truth is 0 or 1. A change here needs a migration in
+storage/migrations/versions; a test compares what the migrations make with what stands here.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+
+from storage.records import BEGINLESS, ENDLESS
+
+metadata = sa.MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+Int = sa.Integer().with_variant(sa.BigInteger(), "postgresql")
+# "C" compares by bytes, as SQLite does: ranges over paths and the order of names are the same on both.
+Text = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
+Bytes = sa.LargeBinary()
+
+
+def _id() -> sa.Column[int]:
+    return sa.Column("id", Int, primary_key=True, autoincrement=True)
+
+
+def _int(name: str, default: int | None = None) -> sa.Column[int]:
+    return sa.Column(name, Int, nullable=False, server_default=None if default is None else str(default))
+
+
+def _text(name: str, default: str | None = None) -> sa.Column[str]:
+    return sa.Column(name, Text, nullable=False, server_default=default)
+
+
+def _where(condition: str) -> dict[str, sa.TextClause]:
+    return {"sqlite_where": sa.text(condition), "postgresql_where": sa.text(condition)}
+
+
+# What stands alone: epoch.
+store_meta = sa.Table(
+    "store_meta",
+    metadata,
+    sa.Column("key", Text, primary_key=True),
+    _text("value"),
+    sqlite_strict=True,
+)
+
+accounts = sa.Table(
+    "accounts",
+    metadata,
+    _id(),
+    _text("name"),
+    _text("name_key"),  # case-folded, NFC: what a name is looked up by
+    _text("display_name"),
+    _text("display_key"),
+    _text("kind"),
+    sa.Column("password_hash", Text),
+    _int("auth_seq"),
+    _text("locale"),
+    _text("time_zone"),
+    sa.Column("quota_bytes", Int),
+    _int("used_bytes"),  # sum of objects.size in live collections, kept by every write
+    _int("active"),
+    _int("admin"),
+    _int("created_s"),
+    sa.Index("ux_accounts_name_key", "name_key", unique=True),
+    sqlite_autoincrement=True,
+    sqlite_strict=True,
+)
+
+addresses = sa.Table(
+    "addresses",
+    metadata,
+    _id(),
+    sa.Column("account_id", Int, sa.ForeignKey("accounts.id"), nullable=False),
+    _text("address"),
+    _text("address_key"),
+    _int("is_primary"),
+    sa.Index("ux_addresses_address_key", "address_key", unique=True),
+    sa.Index("ix_addresses_account_id", "account_id"),
+    sqlite_strict=True,
+)
+
+collections = sa.Table(
+    "collections",
+    metadata,
+    _id(),
+    sa.Column("owner_id", Int, sa.ForeignKey("accounts.id"), nullable=False),
+    _text("area"),
+    _text("path"),
+    sa.Column("parent_id", Int),
+    _text("kind"),
+    _text("key"),
+    sa.Column("display_name", Text),
+    sa.Column("description", Text),
+    sa.Column("time_zone", Text),
+    sa.Column("time_zone_id", Text),
+    _text("components"),  # joined with ","
+    _int("transparent"),
+    _int("position"),
+    _int("change_seq"),
+    _int("props_seq"),
+    _int("created_s"),
+    _int("modified_s"),
+    sa.Column("deleted_s", Int),
+    sa.Index("ux_collections_path", "owner_id", "area", "path", unique=True, **_where("deleted_s IS NULL")),
+    sa.Index("ux_collections_key", "key", unique=True),
+    sa.Index("ix_collections_parent", "parent_id", "position", "id"),
+    sa.Index("ix_collections_owner_id", "owner_id"),
+    sa.Index("ix_collections_deleted_s", "deleted_s", **_where("deleted_s IS NOT NULL")),
+    sqlite_autoincrement=True,  # an id in an old sync token must never mean another collection
+    sqlite_strict=True,
+)
+
+# Dead properties. object_id 0: of the collection itself.
+properties = sa.Table(
+    "properties",
+    metadata,
+    sa.Column("collection_id", Int, sa.ForeignKey("collections.id"), primary_key=True),
+    sa.Column("object_id", Int, primary_key=True),
+    sa.Column("name", Text, primary_key=True),
+    _text("xml"),
+    sqlite_with_rowid=False,
+    sqlite_strict=True,
+)
+
+objects = sa.Table(
+    "objects",
+    metadata,
+    _id(),
+    sa.Column("collection_id", Int, sa.ForeignKey("collections.id"), nullable=False),
+    _text("name"),
+    _text("etag"),
+    _int("size"),
+    _text("content_type"),
+    _int("change_seq"),
+    _int("created_s"),
+    _int("modified_s"),
+    sa.Column("uid", Text),
+    # 0 where a UID may stand once in a collection. In an inbox it may stand in many (RFC 6638 §4.1): the change_seq then.
+    _int("uid_tie"),
+    _text("component"),
+    sa.Column("schedule_tag", Text),
+    sa.Column("blob", Text),
+    _int("readable"),
+    _int("first_s"),
+    _int("last_s"),
+    _int("exact"),
+    _int("recurs"),
+    _int("indexed_from_s"),
+    _int("indexed_to_s"),
+    _int("instances_digest"),  # of the rows in instances, 0 when there are none: equal ones are not written again
+    sa.Column("summary", Text),
+    sa.Index("ux_objects_name", "collection_id", "name", unique=True),
+    sa.Index("ux_objects_change_seq", "collection_id", "change_seq", unique=True),
+    sa.Index("ux_objects_uid", "collection_id", "uid", "uid_tie", unique=True, **_where("uid IS NOT NULL")),
+    # Open-ended ranges, and all of one component.
+    sa.Index("ix_objects_bounds", "collection_id", "component", "last_s", "first_s"),
+    # The few whose instances are not all in the index; see objects.in_range.
+    sa.Index("ix_objects_indexed_to", "collection_id", "indexed_to_s", **_where(f"indexed_to_s < {ENDLESS}")),
+    sa.Index("ix_objects_indexed_from", "collection_id", "indexed_from_s", **_where(f"indexed_from_s > {BEGINLESS}")),
+    sa.Index("ix_objects_horizon", "indexed_to_s", **_where(f"indexed_to_s < {ENDLESS}")),
+    sa.Index("ix_objects_unreadable", "collection_id", **_where("readable = 0")),
+    sa.Index("ix_objects_blob", "blob", **_where("blob IS NOT NULL")),
+    sqlite_strict=True,
+)
+
+# Apart from objects, so that listings and queries do not read past the bodies. No row when the body is a blob.
+bodies = sa.Table(
+    "bodies",
+    metadata,
+    sa.Column("object_id", Int, sa.ForeignKey("objects.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    sa.Column("content", Bytes, nullable=False),
+    sqlite_strict=True,
+)
+
+# The time index. bucket: 2 × floating + long, long = more than objects.SHORT_MAX_S. sort_s is the start of a short instance
+# and the end of a long one; other_s is its other end. No foreign key: a check for each row would double the cost of a write.
+instances = sa.Table(
+    "instances",
+    metadata,
+    *(
+        sa.Column(name, Int, primary_key=True, autoincrement=False)
+        for name in ("collection_id", "bucket", "sort_s", "object_id", "other_s", "busy")
+    ),
+    sa.Index("ix_instances_object_id", "object_id"),
+    sqlite_with_rowid=False,
+    sqlite_strict=True,
+)
+
+# Search texts of contacts, folded by objects.fold_text.
+cards = sa.Table(
+    "cards",
+    metadata,
+    sa.Column("collection_id", Int, primary_key=True, autoincrement=False),
+    sa.Column("object_id", Int, primary_key=True, autoincrement=False),
+    *(_text(name) for name in ("fn", "n", "nickname", "org", "email", "tel")),
+    sqlite_with_rowid=False,
+    sqlite_strict=True,
+)
+
+# Names that were members once. A name is in objects or here, never in both.
+tombstones = sa.Table(
+    "tombstones",
+    metadata,
+    sa.Column("collection_id", Int, sa.ForeignKey("collections.id"), primary_key=True),
+    sa.Column("name", Text, primary_key=True),
+    _int("change_seq"),
+    sa.Index("ux_tombstones_change_seq", "collection_id", "change_seq", unique=True),
+    sqlite_with_rowid=False,
+    sqlite_strict=True,
+)
+
+# What an object was before it was replaced ("replaced") or removed ("deleted") at ended_s.
+object_versions = sa.Table(
+    "object_versions",
+    metadata,
+    _id(),
+    sa.Column("collection_id", Int, sa.ForeignKey("collections.id"), nullable=False),
+    _int("object_id"),
+    _text("name"),
+    _text("etag"),
+    _int("size"),
+    _text("content_type"),
+    _int("change_seq"),
+    _int("modified_s"),
+    sa.Column("uid", Text),
+    _text("component"),
+    sa.Column("schedule_tag", Text),
+    sa.Column("summary", Text),
+    sa.Column("blob", Text),
+    sa.Column("content", Bytes),
+    _text("cause"),
+    _int("ended_s"),
+    sa.Index("ix_object_versions_collection", "collection_id", "name"),
+    sa.Index("ix_object_versions_ended_s", "ended_s"),
+    sa.Index("ix_object_versions_blob", "blob", **_where("blob IS NOT NULL")),
+    sqlite_strict=True,
+)
+
+# Blobs that nothing refers to, and since when that is known; see blobs.purge_blobs.
+orphan_blobs = sa.Table(
+    "orphan_blobs",
+    metadata,
+    sa.Column("name", Text, primary_key=True),
+    _int("since_s"),
+    sqlite_strict=True,
+)
+
+locks = sa.Table(
+    "locks",
+    metadata,
+    sa.Column("token", Text, primary_key=True),
+    sa.Column("owner_id", Int, sa.ForeignKey("accounts.id"), nullable=False),
+    _text("area"),
+    _text("path"),
+    _int("depth_infinity"),
+    _int("shared"),
+    sa.Column("account_id", Int, sa.ForeignKey("accounts.id"), nullable=False),
+    _text("owner"),
+    _int("timeout_s"),
+    _int("expires_s"),
+    sa.Index("ix_locks_path", "owner_id", "area", "path"),
+    sa.Index("ix_locks_account_id", "account_id"),
+    sa.Index("ix_locks_expires_s", "expires_s"),
+    sqlite_strict=True,
+)
+
+workers = sa.Table(
+    "workers",
+    metadata,
+    _id(),
+    _text("host"),
+    _int("pid"),
+    _text("version"),
+    _int("started_s"),
+    _int("beat_s"),
+    sqlite_strict=True,
+)
+
+# Leases of background work: who does it, and until when nobody else may.
+jobs = sa.Table(
+    "jobs",
+    metadata,
+    sa.Column("name", Text, primary_key=True),
+    _text("holder"),
+    _int("until_s"),
+    sqlite_strict=True,
+)
+
+# Who did what. account_id: whose account it concerns, 0 for none. No reference, so that it outlives the account.
+audit = sa.Table(
+    "audit",
+    metadata,
+    _id(),
+    _int("at_s"),
+    _int("account_id"),
+    _text("actor"),
+    _text("action"),
+    _text("subject"),
+    _text("detail"),
+    sa.Index("ix_audit_account", "account_id", "id"),
+    sa.Index("ix_audit_at_s", "at_s"),
+    sqlite_strict=True,
+)

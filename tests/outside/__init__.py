@@ -1,0 +1,1 @@
+"""Tests that judge the server from outside: real processes, real sockets, real clients."""

@@ -1,0 +1,73 @@
+"""Real clients, headless, each with its own account and nothing but the server's root address (clients/*)."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .conftest import missing
+from .servers import PASSWORD, Server, clean_environment
+
+CLIENTS = (
+    "curl",
+    "cadaver",
+    "davfs2",
+    "vdirsyncer",
+    "khal",
+    "khard",
+    "todoman",
+    "calcurse",
+    "syncevolution",
+    "python_caldav",
+    "server_tester",
+    "tsdav",
+    "ts-caldav",
+    "nextcloud-cdav",
+    "evolution",
+    "thunderbird",
+)
+# What caldav-server-tester finds missing although no RFC asks for it, or because the feature is not there yet.
+TESTER_MAY_MISS: dict[str, str] = {}
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", CLIENTS)
+def test_a_real_client_works_from_the_root_address_alone(
+    name: str, server: Server, material: Path, tmp_path: Path
+) -> None:
+    folder = material / "clients"
+    user, second = server.account(f"{name}@example.com"), server.account(f"{name}-2@example.com")
+    python = os.environ.get("CALDAV_PYTHON", sys.executable)
+    commands = {".sh": ["bash"], ".py": [python], ".mjs": [os.environ.get("NODE", "node")]}
+    (script,) = [folder / f"{name}{end}" for end in commands if (folder / f"{name}{end}").exists()]
+    run = subprocess.run(
+        [*commands[script.suffix], str(script)],
+        cwd=tmp_path,
+        env=clean_environment()
+        | {
+            "DAV_URL": server.base,
+            "DAV_USER": user.user,
+            "DAV_PASSWORD": PASSWORD,
+            "DAV_USER2": second.user,
+            "DAV_PASSWORD2": PASSWORD,
+            "PYTHON": python,
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "ALLOW": ",".join(TESTER_MAY_MISS),
+            "TMPDIR": "/tmp",  # davfs2 and D-Bus want short paths that other users may enter
+        },
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=280,
+        check=False,
+    )
+    told = run.stdout[-6000:] + run.stderr[-6000:]
+    if run.returncode == 77:
+        missing(told.strip().splitlines()[-1])
+    assert run.returncode == 0, told
+    assert "PASS" in run.stdout, told
