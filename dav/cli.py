@@ -377,7 +377,7 @@ def _purge(arguments: argparse.Namespace, config: Config) -> int:
     from dav import jobs
 
     with _Opened(config) as store:
-        print(jobs.purge(store, config, _now_s()))
+        print(jobs.purge_history(store, config, _now_s()) or "Nothing is old enough to be removed.")
     return DONE
 
 

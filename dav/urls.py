@@ -21,6 +21,7 @@ from dav.errors import DavError
 HOME_AREAS = ("calendars", "addressbooks", "files")
 NAME_BYTES_MAX = 1500  # of one path segment, decoded; DAVx5 names objects by their UID, which can be long
 _SAFE = "!$&'()*+,;=:~-._"  # RFC 3986 pchar without "@": Apple's clients want %40 (one spelling, always the same)
+_PLAIN = re.compile(r"[A-Za-z0-9!$&'()*+,;=:~\-._]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
@@ -146,4 +147,5 @@ def decode_segment(segment: str) -> str:
 
 def encode_segment(name: str) -> str:
     """The one percent-encoded spelling of a name."""
-    return quote(name, safe=_SAFE)
+    # Nearly all names need nothing, and a listing asks for each: a match costs a tenth of what quote() does.
+    return name if _PLAIN.fullmatch(name) else quote(name, safe=_SAFE)

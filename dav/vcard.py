@@ -33,6 +33,20 @@ LINES_MAX = 100_000
 PROPS_MAX = 500
 
 INDEXED = ("FN", "N", "NICKNAME", "ORG", "EMAIL", "TEL")
+_COLUMNS = {name: name.lower() for name in INDEXED}
+_KNOWN_NAMES = frozenset(INDEXED) | {
+    "VERSION",
+    "UID",
+    "ADR",
+    "PHOTO",
+    "REV",
+    "PRODID",
+    "NOTE",
+    "BDAY",
+    "X-ABLABEL",
+    "TITLE",
+}
+_DIRECTORY_KINDS = {"room": "location", "resource": "device"}  # RFC 6350 §6.1.4, RFC 6473
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 # Names that may stand alone on a line; anything else without a colon is the rest of a badly broken line.
 _ALONE = frozenset(
@@ -127,7 +141,6 @@ def _version(card: Component) -> str:
 def _check_lines(card: Component) -> None:
     soft = False  # the line before was quoted-printable and goes on in this one
     agent = False
-    good = _known_names
     for item in card.items:
         if isinstance(item, Component):
             if not agent or item.name != "VCARD":
@@ -145,26 +158,12 @@ def _check_lines(card: Component) -> None:
             if text and text.upper() not in _ALONE:
                 raise _invalid(f"line {item.number}: {text[:40]!r} has no colon, so it is no property.")
             continue
-        if name not in good and not _NAME.fullmatch(name):
+        if name not in _KNOWN_NAMES and not _NAME.fullmatch(name):
             raise _invalid(f"line {item.number}: {name[:40]!r} is no property name.")
         if item.group and not _NAME.fullmatch(item.group):
             raise _invalid(f"line {item.number}: {item.group[:40]!r} is no group name.")
         agent = name == "AGENT" and not item.value.strip()
         soft = item.value.endswith("=") and "QUOTED-PRINTABLE" in item.head.upper()
-
-
-_known_names = frozenset(INDEXED) | {
-    "VERSION",
-    "UID",
-    "ADR",
-    "PHOTO",
-    "REV",
-    "PRODID",
-    "NOTE",
-    "BDAY",
-    "X-ABLABEL",
-    "TITLE",
-}
 
 
 def index_card(card: CardObject) -> ObjectIndex:
@@ -181,9 +180,6 @@ def index_card(card: CardObject) -> ObjectIndex:
     return ObjectIndex(uid=card.uid, component="VCARD", summary=summary, text=columns)
 
 
-_COLUMNS = {name: name.lower() for name in INDEXED}
-
-
 def convert(body: bytes, version: str) -> bytes:
     """The card in vCard 3.0 or 4.0; the same object when it is that already.
 
@@ -194,7 +190,7 @@ def convert(body: bytes, version: str) -> bytes:
     if _all_state(body, version):
         return body
     try:
-        document = read(_with_line_feeds(body), depth_max=NESTING_MAX * 2, lines_max=LINES_MAX)
+        document = read(_with_line_feeds(body), depth_max=NESTING_MAX, lines_max=LINES_MAX)
         card = _only_card(document)
         source = _version(card)
     except (LineError, DavError):
@@ -269,7 +265,7 @@ def render_card(body: bytes, data: AddressData) -> bytes:
 
 def _partial(body: bytes, props: tuple[tuple[str, bool], ...]) -> bytes:
     try:
-        card = _only_card(read(body, depth_max=NESTING_MAX * 2, lines_max=LINES_MAX))
+        card = _only_card(read(body, depth_max=NESTING_MAX, lines_max=LINES_MAX))
         version = _version(card)
     except (LineError, DavError):
         return body
@@ -333,6 +329,3 @@ def directory_card(*, uid: str, name: str, addresses: Iterable[str], kind: str) 
         lines.append(make_line("EMAIL", escape(address), (("TYPE", types),)))
     lines.append(make_line("END", "VCARD"))
     return b"".join(line.raw for line in lines)
-
-
-_DIRECTORY_KINDS = {"room": "location", "resource": "device"}  # RFC 6350 §6.1.4, RFC 6473

@@ -230,7 +230,15 @@ def _accounts(rows: Sequence[Row]) -> list[Account]:
             end += 1
         row = rows[start]
         addresses = tuple(row[12] for row in rows[start:end] if row[12] is not None)
-        found.append(Account(*row[:9], bool(row[9]), bool(row[10]), row[11], addresses))
+        (account_id, name, display_name, kind, password, auth_seq, locale, zone, quota, active, admin, created_s) = row[
+            :12
+        ]
+        found.append(
+            Account(
+                account_id, name, display_name, kind, password, auth_seq, locale, zone, quota, active == 1, admin == 1,
+                created_s, addresses,
+            )
+        )  # fmt: skip
         start = end
     return found
 

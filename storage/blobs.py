@@ -1,7 +1,8 @@
 """Big bodies as plain files, named by their SHA-256: <blob_dir>/<first two digits>/<64 digits>.
 
-A blob is written and fsynced before the row that names it commits, so a crash can leave a file without a row, never a row
-without its file. What nothing refers to is removed much later, in two steps with time between them; see purge_blobs.
+A blob is written and fsynced before the row that names it commits, so a crash can leave a file without a row, never a
+row without its file. What nothing refers to is removed much later, in two steps with time between them; see
+purge_blobs.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ def write_blob(blob_dir: Path, chunks: Iterable[bytes]) -> Blob:
 def open_blob(blob_dir: Path, name: str) -> BinaryIO:
     """The blob, open for reading; once open it can be read to its end whatever is purged. Raises NotFound."""
     try:
-        return open(blob_path(blob_dir, name), "rb")  # noqa: SIM115  (the caller closes it)
+        return open(blob_path(blob_dir, name), "rb")
     except FileNotFoundError:
         raise NotFound(name) from None
 

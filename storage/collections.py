@@ -33,7 +33,7 @@ def resolve(conn: Conn, owner_name: str, area: str, path: str) -> tuple[Collecti
     rows = _RESOLVE.all(conn, name_key=fold(owner_name), area=area, path=path, above=above)
     exact = parent = None
     for row in rows:
-        if row[3] == path:
+        if row[4] == path:
             exact = _collection(row)
         else:
             parent = _collection(row)
@@ -81,13 +81,15 @@ def create_collection(
 ) -> Collection:
     """Make a collection called `name` in `parent`.
 
-    Raises NameTaken when a collection or an object has the name there, NotFound when the parent has gone, NameTooLong.
+    Counts as a change in the parent. Raises NameTaken when a collection or an object has the name there, NotFound when
+    the parent has gone, NameTooLong.
     """
     name = checked_name(name)
     path = _joined(parent.path, name)
-    _lock_parent(conn, parent)
+    bump(conn, parent.id, now_s=now_s)
     if name_in_use(conn, parent, name):
         raise NameTaken(name)
+    _DROP_TOMBSTONE.run(conn, collection_id=parent.id, name=name)
     collection_id = _INSERT.scalar(
         conn,
         owner_id=parent.owner_id,
@@ -109,8 +111,9 @@ def create_collection(
 
 
 def update_collection(conn: Conn, collection_id: int, *, now_s: int, **changes: Any) -> None:
-    """Change any of display_name, description, time_zone, time_zone_id (text or None), components, transparent, position.
+    """Change any of the columns below.
 
+    display_name, description, time_zone, time_zone_id (text or None), components, transparent, position.
     Counts as a change of properties (props_seq). Raises NotFound; TypeError for another field.
     """
     params: dict[str, Any] = {}
@@ -140,9 +143,10 @@ def touch_properties(conn: Conn, collection_id: int, *, now_s: int) -> None:
 def delete_collection(conn: Conn, collection: Collection, *, now_s: int) -> None:
     """Hide the collection and all below it. Its name is free at once; what it held stays until the purge.
 
-    Raises NotFound when it is not there any more.
+    Leaves a tombstone in its parent, so that a sync of the parent reports it. Raises NotFound when it has gone before.
     """
     ids = _lock_tree(conn, collection)
+    _leave_tombstone(conn, collection, now_s=now_s)
     _HIDE.run(conn, ids=conn.array(ids), now_s=now_s)
     size = _SIZE.scalar(conn, ids=conn.array(ids))
     if size:
@@ -162,11 +166,12 @@ def move_collection(
     same_tree = (collection.owner_id, collection.area) == (new_parent.owner_id, new_parent.area)
     if same_tree and f"{new_parent.path}/".startswith(f"{collection.path}/"):
         raise ValueError("a collection cannot be moved into itself")
-    lock_collections(conn, sorted({collection.id, new_parent.id}))
-    ids = _lock_tree(conn, collection)
-    _lock_parent(conn, new_parent)
+    ids = _lock_tree(conn, collection, new_parent.id)
     if name_in_use(conn, new_parent, new_name):
         raise NameTaken(new_name)
+    _leave_tombstone(conn, collection, now_s=now_s)
+    bump(conn, new_parent.id, now_s=now_s)
+    _DROP_TOMBSTONE.run(conn, collection_id=new_parent.id, name=new_name)
     longest = int(_LONGEST_PATH.scalar(conn, ids=conn.array(ids)))
     if longest - len(collection.path.encode()) + len(new_path.encode()) > PATH_BYTES_MAX:
         raise NameTooLong(new_name[:40])
@@ -192,8 +197,8 @@ def move_collection(
 def lock_collections(conn: Conn, ids: Iterable[int]) -> None:
     """Keep other writers out of these collections until the end of the transaction, before preconditions are checked.
 
-    PostgreSQL: row locks in ascending order of id, so that two writers never wait for each other. SQLite: nothing to do,
-    a write transaction has the whole store.
+    PostgreSQL: row locks in ascending order of id, so that two writers never wait for each other. SQLite: nothing to
+    do, a write transaction has the whole store.
     """
     if conn.dialect == "postgresql":
         _LOCK.all(conn, ids=conn.array(sorted(ids)))
@@ -255,21 +260,33 @@ def _below(collection: Collection) -> dict[str, Any]:
     return {"owner": collection.owner_id, "area": collection.area, "low": low, "high": high, "self_id": collection.id}
 
 
-def _lock_tree(conn: Conn, collection: Collection) -> list[int]:
-    """Ids of the collection and all below, ascending, with their rows locked. Raises NotFound."""
-    # The own row first: a new child needs it, so that none appears between the look and the lock.
-    lock_collections(conn, [collection.id])
-    ids = sorted([collection.id, *(int(row[0]) for row in _IDS_BELOW.all(conn, **_below(collection)))])
-    lock_collections(conn, ids)
-    if _BY_ID.one(conn, collection_id=collection.id) is None:
+def _lock_tree(conn: Conn, collection: Collection, *others: int) -> list[int]:
+    """Ids of the collection and all below, ascending, with their rows, the parent's and the others' locked.
+
+    Raises NotFound when the collection is not there any more, or somewhere else.
+    """
+    also = {*others} if collection.parent_id is None else {collection.parent_id, *others}
+    locked: set[int] = set()
+    while True:
+        # A new child needs the row of its parent: once all of them are locked, another look finds none that is not.
+        ids = [collection.id, *(int(row[0]) for row in _IDS_BELOW.all(conn, **_below(collection)))]
+        if locked.issuperset(ids):
+            break
+        locked.update(ids, also)
+        lock_collections(conn, locked)
+    row = _BY_ID.one(conn, collection_id=collection.id)
+    if row is None or (row[1], row[3], row[4]) != (collection.owner_id, collection.area, collection.path):
         raise NotFound(collection.path)
-    return ids
+    return sorted(ids)
 
 
-def _lock_parent(conn: Conn, parent: Collection) -> None:
-    """Keep the parent alive and its names unchanged until the end of the transaction. Raises NotFound."""
-    if _LOCK_LIVE.one(conn, collection_id=parent.id) is None:
-        raise NotFound(parent.path)
+def _leave_tombstone(conn: Conn, collection: Collection, *, now_s: int) -> None:
+    """Say in the parent that the collection's name is gone. Needs: the parent's row is locked."""
+    if collection.parent_id is None:
+        return
+    change_seq = bump(conn, collection.parent_id, now_s=now_s)
+    _DROP_TOMBSTONE.run(conn, collection_id=collection.parent_id, name=collection.name)
+    _INSERT_TOMBSTONE.run(conn, collection_id=collection.parent_id, name=collection.name, change_seq=change_seq)
 
 
 def _require(conn: Conn, collection_id: int) -> Collection:
@@ -285,7 +302,10 @@ def _clean(text: str | None) -> str | None:
 
 def _collection(row: Row) -> Collection:
     components = tuple(row[12].split(",")) if row[12] else ()
-    return Collection(*row[:12], components, bool(row[13]), *row[14:])
+    return Collection(
+        row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7], row[8], row[9], row[10], row[11], components,
+        row[13] == 1, row[14], row[15], row[16], row[17],
+    )  # fmt: skip
 
 
 _CHANGEABLE = frozenset(
@@ -374,7 +394,6 @@ _SET_PARENT = Statement(
     _c.update().where(_c.c.id == sa.bindparam("collection_id")).values(parent_id=sa.bindparam("new_parent"))
 )
 _LOCK = Statement(sa.select(_c.c.id).where(one_of(_c.c.id, "ids", integers=True)).order_by(_c.c.id).with_for_update())
-_LOCK_LIVE = Statement(sa.select(_c.c.id).where(_c.c.id == sa.bindparam("collection_id"), _live).with_for_update())
 _COUNT = Statement(
     sa.select(sa.func.count()).select_from(_o).where(_o.c.collection_id == sa.bindparam("collection_id"))
 )
@@ -391,5 +410,16 @@ _PATH_IN_USE = Statement(_path_in_use)
 _NAME_IN_USE = Statement(
     _path_in_use.union_all(
         sa.select(_o.c.id).where(_o.c.collection_id == sa.bindparam("parent_id"), _o.c.name == sa.bindparam("name"))
+    )
+)
+_DROP_TOMBSTONE = Statement(
+    sa.delete(schema.tombstones).where(
+        schema.tombstones.c.collection_id == sa.bindparam("collection_id"),
+        schema.tombstones.c.name == sa.bindparam("name"),
+    )
+)
+_INSERT_TOMBSTONE = Statement(
+    sa.insert(schema.tombstones).values(
+        collection_id=sa.bindparam("collection_id"), name=sa.bindparam("name"), change_seq=sa.bindparam("change_seq")
     )
 )

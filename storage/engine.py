@@ -1,8 +1,9 @@
 """Opening the store, transactions, and statements: the only place that knows which database it is.
 
-SQLite: one file in WAL mode with synchronous=FULL. Writers queue (storage/queue_lock.py) and then use one connection that
-belongs to them; readers have a small stack of connections. PostgreSQL: psycopg 3 connections from SQLAlchemy's pool.
-Both run on the driver's cursor with SQL that SQLAlchemy Core compiled once: 6 µs for a row where Core's own road takes 19.
+SQLite: one file in WAL mode with synchronous=FULL. Writers queue (storage/queue_lock.py) and then use one connection
+that belongs to them; readers have a small stack of connections. PostgreSQL: psycopg 3 connections from SQLAlchemy's
+pool. Both run on the driver's cursor with SQL that SQLAlchemy Core compiled once: 6 µs for a row where Core's own road
+takes 19.
 """
 
 from __future__ import annotations
@@ -10,11 +11,10 @@ from __future__ import annotations
 import json
 import secrets
 import sqlite3
-import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, Literal
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
@@ -161,9 +161,9 @@ class Store:
 def open_store(url: str, *, blob_dir: Path | None = None, threads: int = 16, busy_timeout_s: float = 30) -> Store:
     """Open a store: sqlite:///path or postgresql+psycopg://…. Nothing is created but an empty SQLite file.
 
-    blob_dir: where big bodies lie; default: beside the SQLite file with the ending .files, or ./davenport.files. threads: how
-    many connections are kept open. busy_timeout_s: how long a writer waits before StoreBusy. Raises ValueError for a URL that
-    is neither of the two.
+    blob_dir: where big bodies lie; default: beside the SQLite file with the ending .files, or ./davenport.files.
+    threads: how many connections are kept open. busy_timeout_s: how long a writer waits before StoreBusy. Raises
+    ValueError for a URL that is neither of the two.
     """
     parsed = sa.make_url(url)
     name = parsed.get_backend_name()
@@ -209,12 +209,12 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
         connection.execute(pragma)
 
 
-class transaction:  # noqa: N801  (used like a function)
+class transaction:
     """Context manager: an open transaction as Conn; committed at the end, rolled back when an exception passes.
 
-    A reader sees one snapshot of the store throughout. write=True on SQLite holds the writers' queue from begin to commit;
-    on PostgreSQL it is READ COMMITTED, and the functions that write lock the rows they need. Raises StoreBusy when the
-    store could not be locked in time, or gave up because of other writers; nothing was written then.
+    A reader sees one snapshot of the store throughout. write=True on SQLite holds the writers' queue from begin to
+    commit; on PostgreSQL it is READ COMMITTED, and the functions that write lock the rows they need. Raises StoreBusy
+    when the store could not be locked in time, or gave up because of other writers; nothing was written then.
     """
 
     __slots__ = ("_conn", "_raw", "_store", "_write")
@@ -330,8 +330,8 @@ def _is_gone(error: BaseException | None) -> bool:
 class Statement:
     """A Core statement, compiled once per dialect and run on the driver's cursor.
 
-    core: for both; sqlite, postgresql: instead of core for that one. Parameters are the statement's required bindparams.
-    Rows are the driver's tuples: no result types apply, so columns hold integers, text and bytes only.
+    core: for both; sqlite, postgresql: instead of core for that one. Parameters are the statement's required
+    bindparams. Rows are the driver's tuples: no result types apply, so columns hold integers, text and bytes only.
     """
 
     __slots__ = ("_compiled", "_core")
@@ -403,9 +403,9 @@ class BulkInsert:
     def __init__(self, table: sa.Table, columns: Sequence[str]) -> None:
         self._columns = tuple(columns)
         names = ", ".join(f'"{name}"' for name in columns)
-        self._sqlite = f"INSERT INTO {table.name} ({names}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608
+        self._sqlite = f"INSERT INTO {table.name} ({names}) VALUES ({', '.join('?' * len(columns))})"
         arrays = ", ".join("%s::bigint[]" for _ in columns)
-        self._postgresql = f"INSERT INTO {table.name} ({names}) SELECT * FROM unnest({arrays})"  # noqa: S608
+        self._postgresql = f"INSERT INTO {table.name} ({names}) SELECT * FROM unnest({arrays})"
 
     def run(self, conn: Conn, rows: Sequence[tuple[int, ...]]) -> None:
         """Insert the rows, whose values stand in the order of the columns."""
@@ -418,10 +418,20 @@ class BulkInsert:
             conn.cursor.execute(self._postgresql, [list(column) for column in zip(*rows, strict=True)])
 
 
-class one_of(sa.ColumnElement[bool]):  # noqa: N801  (reads as an operator)
-    """`column` is among the values of the parameter `name`: any number of them in one parameter, see Conn.array."""
+class _OnColumn(sa.ColumnElement[Any]):
+    """An expression of our own over one column."""
 
     inherit_cache = False
+    column: sa.ColumnElement[Any]
+
+    @property
+    def _from_objects(self) -> list[sa.FromClause]:
+        return self.column._from_objects
+
+
+class one_of(_OnColumn):
+    """`column` is among the values of the parameter `name`: any number of them in one parameter, see Conn.array."""
+
     type = sa.Boolean()
     _is_implicitly_boolean = True  # or SQLAlchemy writes "= 1" behind it, and no index is used
 
@@ -442,10 +452,9 @@ def _one_of_postgresql(element: one_of, compiler: SQLCompiler, **kw: Any) -> str
     return f"{compiler.process(element.column, **kw)} = ANY ({array})"
 
 
-class position_of(sa.ColumnElement[int]):  # noqa: N801  (reads as a function)
+class position_of(_OnColumn):
     """Where the parameter `name` stands in the text of `column`, from 1; 0 when it is not there."""
 
-    inherit_cache = False
     type = sa.Integer()
 
     def __init__(self, column: sa.ColumnElement[Any], name: str) -> None:
@@ -459,10 +468,9 @@ def _position_of(element: position_of, compiler: SQLCompiler, **kw: Any) -> str:
     return f"{function}({compiler.process(element.column, **kw)}, {text})"
 
 
-class byte_length(sa.ColumnElement[int]):  # noqa: N801  (reads as a function)
+class byte_length(_OnColumn):
     """Length of a text or of bytes, in bytes."""
 
-    inherit_cache = False
     type = sa.Integer()
 
     def __init__(self, column: sa.ColumnElement[Any]) -> None:

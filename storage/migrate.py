@@ -150,7 +150,7 @@ def _refuse_newer(revision: str, version: str) -> None:
     known = {path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*.py")}
     if revision not in known:
         raise StoreNewer(
-            f"the store has the schema {revision}, which this program (version {version}, schema {HEAD}) does not know: "
+            f"the store has the schema {revision}, which this program ({version}, schema {HEAD}) does not know: "
             "it was written by a newer version. Use that one, or restore the backup made before the upgrade."
         )
 

@@ -1,7 +1,7 @@
 """Members of collections: their bodies, change numbers, and the indexes that queries are answered from.
 
-A write first raises the collection's change number (collections.bump), which on PostgreSQL locks the collection; then it
-looks for whatever has the name or the UID, and writes. Bodies are kept apart from the rows that listings read.
+A write first raises the collection's change number (collections.bump), which on PostgreSQL locks the collection; then
+it looks for whatever has the name or the UID, and writes. Bodies are kept apart from the rows that listings read.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def objects_by_names(conn: Conn, collection_id: int, names: Iterable[str]) -> li
 
 
 def bodies_by_names(conn: Conn, collection_id: int, names: Iterable[str]) -> list[tuple[ObjectRecord, bytes]]:
-    """The members with these names and their bodies, in no order; b"" for a blob's. One statement, any number of names."""
+    """The members with these names and their bodies, in no order; b"" for a blob's. One statement for any number."""
     found = _BODIES_BY_NAMES.all(
         conn, collection_id=collection_id, names=conn.array(normal_path(name) for name in names)
     )
@@ -77,7 +77,7 @@ def list_objects(conn: Conn, collection_id: int, *, limit: int | None = None) ->
 
 def list_etags(conn: Conn, collection_id: int) -> list[tuple[str, str]]:
     """(name, ETag) of every member in the order of their names: what a Depth: 1 listing of a big collection needs."""
-    return _LIST_ETAGS.all(conn, collection_id=collection_id)  # type: ignore[return-value]
+    return _LIST_ETAGS.all(conn, collection_id=collection_id)
 
 
 def iter_bodies(
@@ -144,9 +144,10 @@ def in_range(
 ) -> list[Found]:
     """Readable members of a component with an instance in the range (RFC 4791 §9.9); None is an open end.
 
-    An instance overlaps when start < end_s and (end > start_s or start >= start_s). local_*: the range in the asker's wall
-    clock read as UTC, for floating instances. Found.certain is True only for a VEVENT that the index answers exactly; the
-    others may match, and nothing that matches is left out. One or two statements, whose cost goes by what they find.
+    An instance overlaps when start < end_s and (end > start_s or start >= start_s). local_*: the range in the asker's
+    wall clock read as UTC, for floating instances. Found.certain is True only for a VEVENT that the index answers
+    exactly; the others may match, and nothing that matches is left out. One or two statements, whose cost goes by what
+    they find.
     """
     if component != "VEVENT" or start_s is None or end_s is None or local_start_s is None or local_end_s is None:
         return _in_open_range(conn, collection_id, component, (start_s, end_s), (local_start_s, local_end_s))
@@ -172,8 +173,8 @@ def busy_in_range(
 ) -> tuple[list[Instance], list[ObjectRecord]]:
     """(the instances in the range that are not free, the members whose index does not reach all of the range).
 
-    The range as for in_range. Instances of the second kind may be in the first list too, as far as the index reaches: the
-    caller expands those members instead and merges the periods. Two statements.
+    The range as for in_range. Instances of the second kind may be in the first list too, as far as the index reaches:
+    the caller expands those members instead and merges the periods. Two statements.
     """
     start_s, local_start_s = (_NEVER_BEFORE if s is None else s for s in (start_s, local_start_s))
     end_s, local_end_s = (_NEVER_AFTER if s is None else s for s in (end_s, local_end_s))
@@ -192,8 +193,8 @@ def busy_in_range(
 def changes_since(conn: Conn, collection_id: int, change_seq: int, *, limit: int) -> tuple[list[Change], bool]:
     """The newest change of each member after change_seq, oldest first, up to `limit`; and whether there are more.
 
-    For change_seq 0, a first synchronisation, removed members are left out (RFC 6578 §3.4). Raises ForeignToken when the
-    collection never gave out that number. One statement, two when nothing has changed.
+    For change_seq 0, a first synchronisation, removed members are left out (RFC 6578 §3.4). Raises ForeignToken when
+    the collection never gave out that number. One statement, two when nothing has changed.
     """
     if change_seq == 0:
         rows = _FIRST_CHANGES.all(conn, collection_id=collection_id, n=limit + 1)
@@ -230,11 +231,11 @@ def put_object(
 ) -> tuple[ObjectRecord, bool]:
     """Create or replace the member `name`; returns it, and True when it is new.
 
-    Needs: a write transaction; for preconditions, lock_collections before they are checked. body: the bytes as they will
-    be served, or a blob that is on disk already. etag: of the body, without quotes. Replacing keeps the id, created_s and
-    dead properties, and with history the old body (object_versions). Raises UidTaken when another member has index.uid
-    (RFC 4791 §5.3.2.1, RFC 6352 §6.3.2.1), NameTaken when a collection has the name, QuotaExceeded, NameTooLong, NotFound
-    when the collection has gone. After a refusal the transaction must be rolled back.
+    Needs: a write transaction; for preconditions, lock_collections before they are checked. body: the bytes as they
+    will be served, or a blob that is on disk already. etag: of the body, without quotes. Replacing keeps the id,
+    created_s and dead properties, and with history the old body (object_versions). Raises UidTaken when another member
+    has index.uid (RFC 4791 §5.3.2.1, RFC 6352 §6.3.2.1), NameTaken when a collection has the name, QuotaExceeded,
+    NameTooLong, NotFound when the collection has gone. After a refusal the transaction must be rolled back.
     """
     name = checked_name(name)
     uid = None if index.uid is None else stored_uid(index.uid)
@@ -309,8 +310,8 @@ def move_object(
 ) -> ObjectRecord:
     """Give a member another collection or name; leaves a tombstone. Its id, times, ETag and dead properties go along.
 
-    Needs: a write transaction; the caller has removed what stood at the target. Raises NameTaken, UidTaken, QuotaExceeded
-    (of another owner), NameTooLong, NotFound.
+    Needs: a write transaction; the caller has removed what stood at the target. Raises NameTaken, UidTaken,
+    QuotaExceeded (of another owner), NameTooLong, NotFound.
     """
     new_name = checked_name(new_name)
     lock_collections(conn, {source.id, target.id})
@@ -381,8 +382,8 @@ def copy_object(conn: Conn, record: ObjectRecord, target: Collection, new_name: 
 def reindex(conn: Conn, object_id: int, index: ObjectIndex, *, etag: str | None = None) -> bool:
     """Replace what the store keeps to find a member; the member itself, its change number and UID stay as they are.
 
-    etag: do it only when the member still has this one, so that an index made from an older body is not written. Returns
-    False when the member has gone or has another ETag. Needs: a write transaction.
+    etag: do it only when the member still has this one, so that an index made from an older body is not written.
+    Returns False when the member has gone or has another ETag. Needs: a write transaction.
     """
     old = _LOCK_OBJECT.one(conn, object_id=object_id)
     if old is None or (etag is not None and old[0] != etag):
@@ -648,16 +649,14 @@ def _out_of_reach(*conditions: sa.ColumnElement[bool]) -> sa.Select[Any]:
     start, end = sa.bindparam("start_s", type_=schema.Int), sa.bindparam("end_s", type_=schema.Int)
     late, early = _o.alias("late"), _o.alias("early")
     halves = sa.union_all(
-        sa.select(late.c.id)
-        .where(
+        sa.select(late.c.id).where(
             late.c.collection_id == sa.bindparam("collection_id"),
             late.c.indexed_to_s < sa.literal_column(str(ENDLESS)),
             late.c.indexed_to_s < end,
             late.c.first_s <= end,
             late.c.last_s >= start,
         ),
-        sa.select(early.c.id)
-        .where(
+        sa.select(early.c.id).where(
             early.c.collection_id == sa.bindparam("collection_id"),
             early.c.indexed_from_s > sa.literal_column(str(BEGINLESS)),
             early.c.indexed_from_s > start,

@@ -17,7 +17,7 @@ _p = schema.properties
 
 def get_properties(conn: Conn, collection_id: int, *, object_id: int = 0) -> dict[str, str]:
     """Name → XML of the whole element, of a collection or one of its members. One statement."""
-    return dict(_OF_ONE.all(conn, collection_id=collection_id, object_id=object_id))  # type: ignore[arg-type]
+    return dict(_OF_ONE.all(conn, collection_id=collection_id, object_id=object_id))
 
 
 def get_many(conn: Conn, collection_ids: list[int]) -> dict[int, dict[str, str]]:
@@ -31,7 +31,7 @@ def get_of_members(conn: Conn, collection_id: int) -> dict[int, dict[str, str]]:
 
 
 def set_property(conn: Conn, collection_id: int, name: str, xml: str | None, *, object_id: int = 0) -> None:
-    """Set a property, or remove it with None. The change is counted by collections.touch_properties. Raises NameTooLong."""
+    """Set a property, or remove it with None. Raises NameTooLong. collections.touch_properties counts the change."""
     name = clean(name)
     if len(name.encode()) > NAME_BYTES_MAX:
         raise NameTooLong(name[:40])
@@ -64,7 +64,7 @@ _OF_MANY = Statement(
 _OF_MEMBERS = Statement(
     sa.select(_p.c.object_id, _p.c.name, _p.c.xml).where(_here, _p.c.object_id > 0).order_by(_p.c.object_id, _p.c.name)
 )
-_values = {name: sa.bindparam(name) for name in ("collection_id", "object_id", "name", "xml")}
+_values: dict[str, Any] = {name: sa.bindparam(name) for name in ("collection_id", "object_id", "name", "xml")}
 _key = ["collection_id", "object_id", "name"]
 _on_sqlite = sqlite.insert(_p).values(_values)
 _on_postgresql = postgresql.insert(_p).values(_values)

@@ -1,9 +1,10 @@
 """The writers' queue of an SQLite store: one writer at a time, in order, over all threads and processes of a machine.
 
-SQLite's own busy wait sleeps in growing steps, so under load some writers wait for very long. Here the threads of a process
-stand in a first-come queue, and the head of that queue takes two file locks in turn: `<file>.turn`, then `<file>.lock`, and
-gives `.turn` back as soon as it holds `.lock`. A process that has just written must pass `.turn` again, where the others
-already stand, so none of them starves. Both are flock(2) locks: the kernel drops them when a process dies.
+SQLite's own busy wait sleeps in growing steps, so under load some writers wait for very long. Here the threads of a
+process stand in a first-come queue, and the head of that queue takes two file locks in turn: `<file>.turn`, then
+`<file>.lock`, and gives `.turn` back as soon as it holds `.lock`. A process that has just written must pass `.turn`
+again, where the others already stand, so none of them starves. Both are flock(2) locks: the kernel drops them when a
+process dies.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from pathlib import Path
 
 from storage.errors import StoreBusy
 
-# How long to sleep between two tries: a commit takes 0.2 to 3 ms, so the next in turn looks often and the others rarely.
+# How long to sleep between two tries: a commit takes 0.2 to 3 ms, so the next in turn looks often and the others
+# rarely.
 _NEXT_PAUSE_S = 0.0001
 _QUEUE_PAUSE_S = 0.0005
 _PAUSE_MAX_S = 0.005

@@ -37,11 +37,11 @@ class Collection:
     """A collection: a home, a calendar, an address book, an inbox or outbox, or a folder of files.
 
     area: "calendars", "addressbooks" or "files". path: from the home, names joined with "/", "" for the home itself.
-    kind: "home", "calendar", "addressbook", "inbox", "outbox", "notifications", "subscribed", "folder" (plain collection).
-    components: iCalendar component names that it takes; () = no restriction. transparent: RFC 6638 §9.1.
+    kind: "home", "calendar", "addressbook", "inbox", "outbox", "notifications", "subscribed", "folder" (plain
+    collection). components: iCalendar component names that it takes; () = no restriction. transparent: RFC 6638 §9.1.
     change_seq: rises by one for every change of a member. props_seq: rises with every change of its own properties.
-    key: an opaque unique string that never changes (resource-id, push topics).
-    time_zone: the VTIMEZONE text a client set; time_zone_id: the IANA name, when known.
+    key: an opaque unique string that never changes (resource-id, push topics). time_zone: the VTIMEZONE text a client
+    set; time_zone_id: the IANA name, when known.
     """
 
     id: int
@@ -72,8 +72,8 @@ class Collection:
 class ObjectRecord:
     """A member that is not a collection, without its body. etag: without quotes. recurs: has RRULE or RDATE.
 
-    component: "VEVENT", "VTODO", "VJOURNAL", "VFREEBUSY", …, "VCARD", or "" for a plain file.
-    blob: name of the body in the blob folder; None when the body is in the row. readable: False when it could not be indexed.
+    component: "VEVENT", "VTODO", "VJOURNAL", "VFREEBUSY", …, "VCARD", or "" for a plain file. blob: name of the body
+    in the blob folder; None when the body is in the row. readable: False when it could not be indexed.
     """
 
     id: int
@@ -109,11 +109,11 @@ class Instance:
 class ObjectIndex:
     """What the store keeps to find an object without reading it.
 
-    first_s, last_s: bounds of every instance (UTC, floating ones with a margin of 14 hours), BEGINLESS/ENDLESS when open.
-    exact: True when [first_s, last_s] are real instance bounds, so an open-ended range needs no second look.
-    instances: all with overlap of [indexed_from_s, indexed_to_s]; complete when those are BEGINLESS and ENDLESS.
-    text: for cards, case-folded search text by column: fn, n, nickname, org, email, tel.
-    readable: False when the object could not be understood; it is then left out of queries.
+    first_s, last_s: bounds of every instance (UTC, floating ones with a margin of 14 hours), BEGINLESS/ENDLESS when
+    open. exact: True when [first_s, last_s] are real instance bounds, so an open-ended range needs no second look.
+    instances: all with overlap of [indexed_from_s, indexed_to_s]; complete when those are BEGINLESS and ENDLESS. text:
+    for cards, case-folded search text by column: fn, n, nickname, org, email, tel. readable: False when the object
+    could not be understood; it is then left out of queries.
     """
 
     uid: str | None = None

@@ -6,6 +6,8 @@ storage/migrations/versions; a test compares what the migrations make with what 
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
@@ -37,7 +39,7 @@ def _text(name: str, default: str | None = None) -> sa.Column[str]:
     return sa.Column(name, Text, nullable=False, server_default=default)
 
 
-def _where(condition: str) -> dict[str, sa.TextClause]:
+def _where(condition: str) -> dict[str, Any]:
     return {"sqlite_where": sa.text(condition), "postgresql_where": sa.text(condition)}
 
 
@@ -142,7 +144,8 @@ objects = sa.Table(
     _int("created_s"),
     _int("modified_s"),
     sa.Column("uid", Text),
-    # 0 where a UID may stand once in a collection. In an inbox it may stand in many (RFC 6638 §4.1): the change_seq then.
+    # 0 where a UID may stand once in a collection. In an inbox it may stand in many (RFC 6638 §4.1): the change_seq
+    # then.
     _int("uid_tie"),
     _text("component"),
     sa.Column("schedule_tag", Text),
@@ -179,8 +182,9 @@ bodies = sa.Table(
     sqlite_strict=True,
 )
 
-# The time index. bucket: 2 × floating + long, long = more than objects.SHORT_MAX_S. sort_s is the start of a short instance
-# and the end of a long one; other_s is its other end. No foreign key: a check for each row would double the cost of a write.
+# The time index. bucket: 2 × floating + long, long = more than objects.SHORT_MAX_S. sort_s is the start of a short
+# instance and the end of a long one; other_s is its other end. No foreign key: a check for each row would double the
+# cost of a write.
 instances = sa.Table(
     "instances",
     metadata,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -28,12 +30,32 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgresql_url() -> Iterator[str]:
-    """URL of an own database with the tables, for this test process; skips without DAVENPORT_TEST_PG."""
+def postgresql_server() -> str:
+    """URL of the PostgreSQL server for tests; skips when DAVENPORT_TEST_PG names none."""
     server = os.environ.get("DAVENPORT_TEST_PG")
     if not server:
         pytest.skip("DAVENPORT_TEST_PG names no PostgreSQL server")
-    name = f"davenport_test_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}_{os.getpid()}"
+    return server
+
+
+@pytest.fixture(scope="session")
+def postgresql_database(postgresql_server: str) -> Iterator[tuple[str, Callable[[], None]]]:
+    """(URL, function that empties it) of an own database with the tables, for this test process."""
+    with own_database(postgresql_server) as url:
+        opened = open_store(url, threads=1)
+        upgrade(opened, version=VERSION)
+        with opened.engine.connect() as connection:
+            # DELETE: a TRUNCATE of small tables makes a new file for each.
+            tables = [table.name for table in reversed(schema.metadata.sorted_tables) if table.name != "store_meta"]
+            statements = "BEGIN;" + ";".join(f"DELETE FROM {name}" for name in tables) + ";COMMIT"
+            yield url, lambda: connection.exec_driver_sql(statements).close()
+        opened.close()
+
+
+@contextmanager
+def own_database(server: str) -> Iterator[str]:
+    """A new, empty database on the server; its URL. Dropped at the end."""
+    name = f"davenport_test_{os.getpid()}_{secrets.token_hex(4)}"
     admin = sa.create_engine(server, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
     with admin.connect() as connection:
         connection.exec_driver_sql(f"CREATE DATABASE {name} ENCODING 'UTF8' TEMPLATE template0")
@@ -58,11 +80,9 @@ def store_url(request: pytest.FixtureRequest) -> str:
     if request.param == "sqlite":
         url: str = request.getfixturevalue("sqlite_url")
         return url
-    if not os.environ.get("DAVENPORT_TEST_PG"):
-        pytest.skip("DAVENPORT_TEST_PG names no PostgreSQL server")
-    url = request.getfixturevalue("postgresql_url")
-    empty_postgresql(url)
-    return url
+    url, empty = request.getfixturevalue("postgresql_database")
+    empty()
+    return str(url)
 
 
 @pytest.fixture
@@ -81,16 +101,3 @@ def shared() -> Path:
     if not path.is_dir():
         pytest.skip(f"no reference material at {path}: set DAVENPORT_SHARED")
     return path
-
-
-def empty_postgresql(url: str) -> None:
-    """Make the tables, or empty them: DELETE, as TRUNCATE of small tables costs a file each."""
-    opened = open_store(url, threads=1)
-    try:
-        upgrade(opened, version=VERSION)
-        with opened.engine.connect() as connection:
-            tables = [table.name for table in reversed(schema.metadata.sorted_tables) if table.name != "store_meta"]
-            statements = ";".join(f"DELETE FROM {name}" for name in tables)
-            connection.exec_driver_sql(f"BEGIN;{statements};COMMIT")
-    finally:
-        opened.close()

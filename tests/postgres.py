@@ -1,8 +1,8 @@
 """A private PostgreSQL cluster for the tests: python -m tests.postgres start|stop DIR PORT.
 
 `start` makes the cluster in DIR when there is none, starts it on 127.0.0.1:PORT (and a socket in DIR) and prints its
-SQLAlchemy URL for DAVENPORT_TEST_PG. Only local connections are accepted, without a password. PostgreSQL refuses to run as
-root, so root starts it as the user postgres.
+SQLAlchemy URL for DAVENPORT_TEST_PG. Only local connections are accepted, without a password. PostgreSQL refuses to
+run as root, so root starts it as the user postgres.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 # Where distributions put the server's programs when they are not on PATH; the newest version wins.
 _PLACES = ("/usr/lib/postgresql", "/usr/local/pgsql", "/opt/homebrew/opt", "/usr/pgsql")
@@ -68,7 +69,7 @@ def stop(folder: Path) -> None:
 
 
 def _run(command: list[str | Path], folder: Path, *, check: bool = True) -> int:
-    who = {}
+    who: dict[str, Any] = {}
     if os.geteuid() == 0:
         entry = pwd.getpwnam("postgres")
         who = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
@@ -77,7 +78,7 @@ def _run(command: list[str | Path], folder: Path, *, check: bool = True) -> int:
         done = subprocess.run(
             [str(part) for part in command], stdin=nothing, stdout=nothing, stderr=None, cwd=folder, check=check, **who
         )
-    return done.returncode
+    return int(done.returncode)
 
 
 def main(arguments: list[str]) -> int:

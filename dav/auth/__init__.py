@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from dav.auth import local
-from dav.auth.backend import Backend, BackendDown, HashPool, Refusal, SignedIn, T, Tools
+from dav.auth.backend import Backend, BackendDown, HashPool, Refusal, T, Tools
+from dav.auth.backend import SignedIn as SignedIn
 from dav.auth.basic import BadCredentials, parse_basic
 from dav.auth.cache import CredentialCache, RefusedCache
 from dav.auth.throttle import LaneFull, Throttle

@@ -1,9 +1,11 @@
-"""What the store keeps about a calendar object so that time ranges are found without reading it (RFC 4791 §7.8, §9.9)."""
+"""What the store keeps of a calendar object, so that a time range finds it without reading it (RFC 4791 §9.9)."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from dav.ical.lines import Component, Line
-from dav.ical.recur import CalendarObject, Occurrence, Period, Span, iter_occurrences, periods, span, timeless
+from dav.ical.recur import CalendarObject, Period, Span, periods, raw_instances, span, timeless
 from dav.ical.recur import Limits as _Limits
 from dav.ical.rrule import Budget, TooManyInstances
 from dav.ical.tz import UTC
@@ -16,6 +18,8 @@ _FLOATING_MARGIN_S = 14 * 3_600
 _WHOLE_MAX = 64
 _SUMMARY_CHARS_MAX = 500
 _STEPS_MAX = 50_000
+
+_Found = tuple[Component, int, int, bool, bool]  # component, start_s, end_s, floating, overridden
 
 _BUSY_OF_FBTYPE = {"FREE": 0, "BUSY": 1, "BUSY-TENTATIVE": 2, "BUSY-UNAVAILABLE": 3}
 
@@ -30,9 +34,9 @@ def index_calendar(
 ) -> ObjectIndex:
     """The index of one object, with its instances from now_s - back_s to now_s + ahead_s (UTC seconds).
 
-    An object that does not recur, and a short series that ends, is indexed whole. When the window holds more than instances_max instances it is
-    shortened: indexed_to_s then says how far they reach. Never raises for what the object holds: what cannot be
-    understood makes bounds wider, so a query looks at the object itself.
+    An object that does not recur, and a short series that ends, is indexed whole. When the window holds more than
+    instances_max instances it is shortened: indexed_to_s then says how far they reach. Never raises for what the object
+    holds: what cannot be understood makes bounds wider, so a query looks at the object itself.
     """
     summary = _summary(obj)
     if obj.name == "VFREEBUSY":
@@ -64,7 +68,7 @@ def _index_in_window(
     limit = instances_max
     if not whole and not bounds.endless:
         whole, limit = True, min(_WHOLE_MAX, instances_max)  # a short series elsewhere is worth having whole
-    found: list[Occurrence] = []
+    found: list[_Found] = []
     reached_s: int | None = None
     if whole:
         found, reached_s = _collect(obj, BEGINLESS, ENDLESS, limit, bounds.shift_s)
@@ -73,21 +77,20 @@ def _index_in_window(
         found, reached_s = _collect(obj, from_s, to_s, instances_max, bounds.shift_s)
     first_s, last_s, exact = bounds.first_s, bounds.last_s, False
     if whole and found:
-        first_s = min(occurrence.start_s for occurrence in found)
-        last_s = max(occurrence.end_s for occurrence in found)
+        first_s = min(item[1] for item in found)
+        last_s = max(item[2] for item in found)
         exact = bounds.certain and not bounds.floating
     elif bounds.endless and bounds.certain and not bounds.floating:
         first = _first_start(obj)
         if first is not None:
             first_s = first
             # Something after the first one shows that the rule makes instances, and then it does so for ever.
-            exact = any(not occurrence.overridden and occurrence.start_s > first_s for occurrence in found)
+            exact = any(not overridden and start_s > first_s for _, start_s, _, _, overridden in found)
     if obj.name == "VTODO":
         # RFC 4791 §9.9 counts a task also at the very instant of its end, other than [start, end).
         first_s, last_s, exact = first_s - 1, last_s + 1, False
     margin = _FLOATING_MARGIN_S if bounds.floating else 0
     complete = whole and bounds.certain
-    codes: dict[int, int] = {}
     return ObjectIndex(
         uid=obj.uid,
         component=obj.name,
@@ -95,35 +98,33 @@ def _index_in_window(
         last_s=min(last_s + margin, ENDLESS),
         exact=exact,
         recurs=bounds.recurs,
-        instances=tuple([_instance(occurrence, obj.name, codes) for occurrence in found]),
+        instances=tuple(_instances(found, obj.name)),
         indexed_from_s=BEGINLESS if complete else from_s,
         indexed_to_s=ENDLESS if complete else to_s if reached_s is None else max(from_s, min(reached_s, to_s)),
         summary=summary,
     )
 
 
-def _collect(
-    obj: CalendarObject, from_s: int, to_s: int, most: int, shift_s: int
-) -> tuple[list[Occurrence], int | None]:
+def _collect(obj: CalendarObject, from_s: int, to_s: int, most: int, shift_s: int) -> tuple[list[_Found], int | None]:
     """All occurrences in the range, and None; or, at a limit, those that start before an instant, and that instant.
 
     shift_s: how far an override with RANGE=THISANDFUTURE may change the order of the series.
     """
-    found: list[Occurrence] = []
+    found: list[_Found] = []
     stopped_s: int | None = None
     reached_s = from_s  # overrides come first: until the series has begun, nothing is complete
     try:
-        for occurrence in iter_occurrences(obj, from_s, to_s, floating_zone=UTC, budget=Budget(_STEPS_MAX)):
-            if not occurrence.overridden:
-                reached_s = max(reached_s, occurrence.start_s)
+        for item in raw_instances(obj, from_s, to_s, floating_zone=UTC, budget=Budget(_STEPS_MAX)):
+            if not item[4]:
+                reached_s = max(reached_s, item[1])
             if len(found) >= most:
                 stopped_s = reached_s - shift_s
                 break
-            found.append(occurrence)
+            found.append(item)
     except TooManyInstances:
         stopped_s = reached_s - shift_s
     if stopped_s is not None:
-        found = [] if stopped_s <= from_s else [item for item in found if item.start_s < stopped_s]
+        found = [] if stopped_s <= from_s else [item for item in found if item[1] < stopped_s]
     return found, stopped_s
 
 
@@ -131,24 +132,23 @@ def _first_start(obj: CalendarObject) -> int | None:
     """The earliest start of all occurrences; None when it could not be found."""
     first_s: int | None = None
     try:
-        for occurrence in iter_occurrences(obj, BEGINLESS, ENDLESS, floating_zone=UTC, budget=Budget(_STEPS_MAX)):
-            first_s = occurrence.start_s if first_s is None else min(first_s, occurrence.start_s)
-            if not occurrence.overridden:
+        for item in raw_instances(obj, BEGINLESS, ENDLESS, floating_zone=UTC, budget=Budget(_STEPS_MAX)):
+            first_s = item[1] if first_s is None else min(first_s, item[1])
+            if not item[4]:
                 return first_s  # the series comes in order
     except TooManyInstances:
         return None
     return None
 
 
-def _instance(occurrence: Occurrence, name: str, codes: dict[int, int]) -> Instance:
-    key = id(occurrence.component)
-    busy = codes.get(key)
-    if busy is None:
-        busy = codes[key] = busy_code(occurrence.component)
-    if name == "VTODO":
-        end_s = min(occurrence.end_s + 1, ENDLESS)
-        return Instance(occurrence.start_s - 1, end_s, occurrence.floating, busy)
-    return Instance(occurrence.start_s, occurrence.end_s, occurrence.floating, busy)
+def _instances(found: list[_Found], name: str) -> Iterator[Instance]:
+    codes: dict[int, int] = {}
+    widen = 1 if name == "VTODO" else 0
+    for component, start_s, end_s, floating, _ in found:
+        code = codes.get(id(component))
+        if code is None:
+            code = codes[id(component)] = busy_code(component)
+        yield Instance(start_s - widen, min(end_s + widen, ENDLESS), floating, code)
 
 
 def busy_code(component: Component) -> int:
@@ -170,7 +170,7 @@ def busy_code(component: Component) -> int:
 
 
 def _index_free_busy(obj: CalendarObject, summary: str | None) -> ObjectIndex:
-    """VFREEBUSY: its DTSTART to DTEND as free time, since that is what a range asks for, and its periods with their type."""
+    """VFREEBUSY: its DTSTART to DTEND as free time, for a range asks for that, and its periods with their type."""
     instances: list[Instance] = []
     readable = True
     for component in obj.components:
@@ -184,9 +184,10 @@ def _index_free_busy(obj: CalendarObject, summary: str | None) -> ObjectIndex:
             for period in found:
                 start_s, end_s = period.seconds(UTC)
                 instances.append(Instance(start_s, end_s, period.start.zone is None, code))
-    for occurrence in iter_occurrences(obj, BEGINLESS, ENDLESS, floating_zone=UTC, budget=Budget(_STEPS_MAX)):
+    everything = raw_instances(obj, BEGINLESS, ENDLESS, floating_zone=UTC, budget=Budget(_STEPS_MAX))
+    for _, start_s, end_s, floating, _ in everything:
         # RFC 4791 §9.9: start <= DTEND, so its last instant counts too.
-        instances.append(Instance(occurrence.start_s, occurrence.end_s + 1, occurrence.floating, 0))
+        instances.append(Instance(start_s, end_s + 1, floating, 0))
     if not instances:
         return ObjectIndex(
             uid=obj.uid,

@@ -32,8 +32,8 @@ class Line:
     """One content line.
 
     name: upper case; "" when the line has no colon or no valid name. group: as written, without its dot; "" if none.
-    value: raw (escapes kept), unfolded, decoded as UTF-8 or else Latin-1. raw: the bytes as they came, folds and line end
-    included. number: physical line number, from 1.
+    value: raw (escapes kept), unfolded, decoded as UTF-8 or else Latin-1. raw: the bytes as they came, folds and line
+    end included. number: physical line number, from 1.
     """
 
     name: str
@@ -123,8 +123,8 @@ class Document:
 def read(data: bytes, *, depth_max: int = 16, lines_max: int = 1_000_000) -> Document:
     """Read a body into its component tree.
 
-    Raises LineError when END does not match BEGIN, a component is not closed, nesting is deeper than depth_max, there are
-    more than lines_max logical lines, or the bytes are UTF-16/32. Lines without a colon are kept with name "".
+    Raises LineError when END does not match BEGIN, a component is not closed, nesting is deeper than depth_max, there
+    are more than lines_max logical lines, or the bytes are UTF-16/32. Lines without a colon are kept with name "".
     """
     top: list[Component] = []
     stray: list[Line] = []

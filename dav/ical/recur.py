@@ -198,7 +198,7 @@ def moments(line: Line, zones: Zones) -> list[Moment]:
 
 
 def periods(line: Line, zones: Zones) -> list[Period]:
-    """All values of an RDATE or FREEBUSY, be they periods or not. Raises ValueError at the first that cannot be read."""
+    """All values of an RDATE or FREEBUSY, be they periods or not. Raises ValueError at the first unreadable one."""
     tzid = line.param("TZID") or None
     return [_parse_period(value.strip(), tzid, zones) for value in line.value.split(",") if value.strip()]
 
@@ -293,10 +293,16 @@ class _Timing:
     which row of RFC 4791 §9.9 decides, see _overlaps.
     """
 
+    component: Component
     start: Moment
     length: Duration
     end: Moment | None
     shape: str
+
+
+# A timing, its start (a wall where it is in the form of the timing's own start), start_s, end_s, the original start
+# (None where nothing recurs), and whether it is an override's own.
+_Raw = tuple[_Timing, "Moment | int", int, int, "Moment | int | None", bool]
 
 
 def _timing(component: Component, zones: Zones, floating_zone: Zone) -> _Timing | None:
@@ -318,40 +324,40 @@ def _read_timing(component: Component, zones: Zones, floating_zone: Zone) -> _Ti
     if start_line is None and "RECURRENCE-ID" in lines and name != "VTODO":
         start_line = lines["RECURRENCE-ID"]
     if start_line is None:
-        return _timing_without_start(name, lines, end_line, zones, floating_zone)
+        return _timing_without_start(component, lines, end_line, zones, floating_zone)
     start = moment(start_line, zones)
     if end_line is not None:
         end = anchored(moment(end_line, zones), start)
-        return _Timing(start, _distance(start, end, floating_zone), end, "end")
+        return _Timing(component, start, _distance(start, end, floating_zone), end, "end")
     if "DURATION" in lines and name != "VJOURNAL":
         length = duration(lines["DURATION"].value)
-        return _Timing(start, Duration(max(length.days, 0), max(length.seconds, 0)), None, "duration")
+        return _Timing(component, start, Duration(max(length.days, 0), max(length.seconds, 0)), None, "duration")
     if name == "VTODO":
-        return _Timing(start, Duration(0, 0), None, "start")
-    return _Timing(start, Duration(1 if start.kind == "date" else 0, 0), None, "start")
+        return _Timing(component, start, Duration(0, 0), None, "start")
+    return _Timing(component, start, Duration(1 if start.kind == "date" else 0, 0), None, "start")
 
 
 _TIMING_NAMES = frozenset(("DTSTART", "DTEND", "DUE", "DURATION", "RECURRENCE-ID", "COMPLETED", "CREATED"))
 
 
 def _timing_without_start(
-    name: str, lines: dict[str, Line], end_line: Line | None, zones: Zones, floating_zone: Zone
+    component: Component, lines: dict[str, Line], end_line: Line | None, zones: Zones, floating_zone: Zone
 ) -> _Timing | None:
-    if name != "VTODO":
+    if component.name != "VTODO":
         return None
     if end_line is not None:
         due = moment(end_line, zones)
-        return _Timing(due, Duration(0, 0), due, "due")
+        return _Timing(component, due, Duration(0, 0), due, "due")
     completed, created = lines.get("COMPLETED"), lines.get("CREATED")
     if completed is not None and created is not None:
         first, last = moment(created, zones), moment(completed, zones)
         if first.seconds(floating_zone) > last.seconds(floating_zone):
             first, last = last, first
-        return _Timing(first, _distance(first, last, floating_zone), None, "completed")
+        return _Timing(component, first, _distance(first, last, floating_zone), None, "completed")
     if completed is not None:
-        return _Timing(moment(completed, zones), Duration(0, 0), None, "completed")
+        return _Timing(component, moment(completed, zones), Duration(0, 0), None, "completed")
     if created is not None:
-        return _Timing(moment(created, zones), Duration(0, 0), None, "created")
+        return _Timing(component, moment(created, zones), Duration(0, 0), None, "created")
     return None
 
 
@@ -419,17 +425,17 @@ class Occurrence:
 
     @property
     def end(self) -> Moment | None:
-        """DTEND or DUE of this instance in the zone and form of the component's own; None when it has none (or DURATION)."""
+        """DTEND or DUE of this instance, in the form of the component's own; None when it has neither."""
         return None if self.end_form is None else self.end_form.at(self.end_s, self.floating_zone)
 
 
 class _Future:
     """An override with RANGE=THISANDFUTURE: from its original start on, instances move with it (RFC 5545 §3.2.13)."""
 
-    __slots__ = ("component", "rid_s", "shift_s", "timing")
+    __slots__ = ("rid_s", "shift_s", "timing")
 
-    def __init__(self, component: Component, timing: _Timing, rid: Moment, rid_s: int) -> None:
-        self.component, self.timing, self.rid_s = component, timing, rid_s
+    def __init__(self, timing: _Timing, rid: Moment, rid_s: int) -> None:
+        self.timing, self.rid_s = timing, rid_s
         # By the wall clock, so that 10:00 moved to 11:00 stays at 11:00 after the clocks change.
         local = timing.start.local
         rid_local = rid.local
@@ -455,7 +461,7 @@ class _Series:
         self.overridden: set[int] = set()
         self.overridden_days: set[date] = set()
         self.futures: list[_Future] = []
-        self.overrides: dict[object, tuple[Component, _Timing, Moment, int]] = {}
+        self.overrides: dict[object, tuple[_Timing, Moment, int]] = {}
         if self.timing is not None and obj.master is not None and self.recurs:
             self._read_master(obj.master, self.timing)
         self._read_overrides()
@@ -529,37 +535,56 @@ class _Series:
             by_day = rid.kind == "date" or start.kind == "date"
             # Two overrides of one instance: the later one in the object stands, as clients that merge by RECURRENCE-ID
             # do.
-            self.overrides[rid.local.date() if by_day else rid_s] = (component, timing, rid, rid_s)
+            self.overrides[rid.local.date() if by_day else rid_s] = (timing, rid, rid_s)
             if (line.param("RANGE") or "").upper() == "THISANDFUTURE":
-                self.futures.append(_Future(component, timing, rid, rid_s))
+                self.futures.append(_Future(timing, rid, rid_s))
         self.futures.sort(key=lambda future: future.rid_s)
 
     # -- expansion --
 
     def expand(self, from_s: int, to_s: int, budget: Budget) -> Iterator[Occurrence]:
-        """Occurrences that overlap the range: the series in order of original start, then overrides in order of the object."""
-        yield from self._expand_overrides(from_s, to_s, budget)
-        if self.timing is None or self.master is None:
-            return
-        if not self.recurs:
-            found = self._occurrence(self.master, self.timing, self.timing.start, None, from_s, to_s)
-            if found is not None:
-                yield found
-            return
-        yield from self._expand_master(self.timing, self.master, from_s, to_s, budget)
+        """Occurrences that overlap the range: overrides in order of the object, then the series by original start."""
+        for timing, start, start_s, end_s, original, overridden in self.raw(from_s, to_s, budget):
+            at = start if isinstance(start, Moment) else timing.start.moved_to(local_of(start))
+            rid = original
+            if isinstance(original, int):
+                assert self.timing is not None
+                rid = at if original == start else self.timing.start.moved_to(local_of(original))
+            assert not isinstance(rid, int)
+            yield Occurrence(
+                timing.component,
+                start_s,
+                end_s,
+                at,
+                rid,
+                at.zone is None,
+                at.kind == "date",
+                overridden,
+                timing.end,
+                self.floating_zone,
+            )
 
-    def _expand_overrides(self, from_s: int, to_s: int, budget: Budget) -> Iterator[Occurrence]:
-        for component, timing, rid, _ in self.overrides.values():
+    def raw(self, from_s: int, to_s: int, budget: Budget) -> Iterator[_Raw]:
+        """The same as cheap tuples: an index of thousands of instances needs no more."""
+        for timing, rid, _ in self.overrides.values():
             budget.spend()
-            found = self._occurrence(component, timing, timing.start, rid, from_s, to_s, overridden=True)
-            if found is not None:
-                yield found
+            start_s, end_s = self._ends(timing, timing.start)
+            if _overlaps(timing.shape, timing.component.name, start_s, end_s, from_s, to_s):
+                yield timing, timing.start, start_s, end_s, rid, True
+        timing_ = self.timing
+        if timing_ is None:
+            return
+        if self.recurs:
+            yield from self._raw_series(timing_, from_s, to_s, budget)
+            return
+        start_s, end_s = self._ends(timing_, timing_.start)
+        if _overlaps(timing_.shape, timing_.component.name, start_s, end_s, from_s, to_s):
+            yield timing_, timing_.start, start_s, end_s, None, False
 
-    def _expand_master(
-        self, timing: _Timing, master: Component, from_s: int, to_s: int, budget: Budget
-    ) -> Iterator[Occurrence]:
-        start = timing.start
+    def _raw_series(self, timing: _Timing, from_s: int, to_s: int, budget: Budget) -> Iterator[_Raw]:
+        start, name, shape = timing.start, timing.component.name, timing.shape
         zone = start.zone or self.floating_zone
+        to_utc = zone.wall_to_utc
         reach = max(
             [
                 timing.length.days * _DAY_S + timing.length.seconds,
@@ -570,37 +595,61 @@ class _Series:
         ahead = max([0, *(-f.shift_s for f in self.futures)])
         after = None if from_s <= BEGINLESS else wall_of(zone.to_local(from_s)) - reach - _WINDOW_SLACK_S
         before = None if to_s >= ENDLESS else wall_of(zone.to_local(to_s)) + ahead + _WINDOW_SLACK_S
-        excluded_walls = self._excluded_walls(start, after, before, budget)
+        excluded_walls = self._excluded_walls(start, after, before, budget) if self.exrules else ()
+        excluded, overridden = self.excluded, self.overridden
+        by_day = bool(self.excluded_days or self.overridden_days)
+        days_s, seconds = timing.length.days * _DAY_S, timing.length.seconds
+        simple = name != "VTODO"
         last_s: int | None = None
         for wall in self.walls(after, before, budget):
-            if wall in excluded_walls:
+            if excluded_walls and wall in excluded_walls:
                 continue
-            local = local_of(wall)
-            original_s = zone.to_utc(local)
+            original_s = to_utc(wall)
             if original_s == last_s:
                 continue  # two walls around a gap in the clocks that are one instant
             last_s = original_s
-            if original_s in self.excluded or original_s in self.overridden:
+            if original_s in excluded or original_s in overridden:
                 continue
-            if self.excluded_days or self.overridden_days:
-                day = local.date()
+            if by_day:
+                day = local_of(wall).date()
                 if day in self.excluded_days or day in self.overridden_days:
                     continue
-            rid = start.moved_to(local)
-            found: Occurrence | None
-            index = bisect_right(self.futures, original_s, key=lambda f: f.rid_s) if self.futures else 0
-            if index:
-                future = self.futures[index - 1]
-                moved = local_of(wall_of(self._wall_in(future.timing.start, rid, original_s)) + future.shift_s)
-                if future.timing.start.kind == "date":
-                    moved = datetime(moved.year, moved.month, moved.day)
-                at = future.timing.start.moved_to(moved)
-                found = self._occurrence(future.component, future.timing, at, rid, from_s, to_s)
+            if self.futures and self.futures[0].rid_s <= original_s:
+                moved = self._moved(timing, wall, original_s)
+                if _overlaps(moved[0].shape, name, moved[2], moved[3], from_s, to_s):
+                    yield moved
+                continue
+            if self.rdates and (length := self.rdates.get(wall)) is not None:
+                end_s = to_utc(wall + length.days * _DAY_S) + length.seconds
             else:
-                length = self.rdates.get(wall) if self.rdates else None
-                found = self._occurrence(master, timing, rid, rid, from_s, to_s, length=length, start_s=original_s)
-            if found is not None:
-                yield found
+                end_s = (to_utc(wall + days_s) if days_s else original_s) + seconds
+            if simple:
+                fits = original_s < to_s and (end_s > from_s or original_s >= from_s)
+            else:
+                fits = _overlaps(shape, name, original_s, end_s, from_s, to_s)
+            if fits:
+                yield timing, wall, original_s, end_s, wall, False
+
+    def _ends(self, timing: _Timing, start: Moment) -> tuple[int, int]:
+        """Start and end in UTC seconds of what has this timing and starts there."""
+        start_s = start.seconds(self.floating_zone)
+        if timing.shape == "created":
+            return start_s, ENDLESS  # RFC 4791 §9.9: a task that is only CREATED is open from then on
+        if not timing.length.days:
+            return start_s, start_s + timing.length.seconds
+        return start_s, timing.length.end_s(start, self.floating_zone)
+
+    def _moved(self, timing: _Timing, wall: int, original_s: int) -> _Raw:
+        """An instance behind an override with RANGE=THISANDFUTURE."""
+        future = self.futures[bisect_right(self.futures, original_s, key=lambda f: f.rid_s) - 1]
+        form = future.timing.start
+        rid = timing.start.moved_to(local_of(wall))
+        local = local_of(wall_of(self._wall_in(form, rid, original_s)) + future.shift_s)
+        if form.kind == "date":
+            local = datetime(local.year, local.month, local.day)
+        at = form.moved_to(local)
+        start_s, end_s = self._ends(future.timing, at)
+        return future.timing, at, start_s, end_s, rid, False
 
     def _wall_in(self, form: Moment, original: Moment, original_s: int) -> datetime:
         """The original start's wall clock as the moved series' zone shows it."""
@@ -609,7 +658,7 @@ class _Series:
         return form.zone.to_local(original_s)
 
     def walls(self, after: int | None, before: int | None, budget: Budget) -> Iterator[int]:
-        """Original starts of the series as walls of DTSTART's zone, ascending; EXDATE and overrides not yet considered."""
+        """Original starts as walls of DTSTART's zone, ascending; EXDATE and overrides are not yet considered."""
         assert self.timing is not None
         start = self.timing.start
         first = wall_of(start.local)
@@ -671,43 +720,6 @@ class _Series:
             found.update(made)
         return found
 
-    def _occurrence(
-        self,
-        component: Component,
-        timing: _Timing,
-        start: Moment,
-        recurrence_id: Moment | None,
-        from_s: int,
-        to_s: int,
-        *,
-        length: Duration | None = None,
-        start_s: int | None = None,
-        overridden: bool = False,
-    ) -> Occurrence | None:
-        zone = start.zone or self.floating_zone
-        if start_s is None:
-            start_s = zone.to_utc(start.local)
-        length = length or timing.length
-        end_s = start_s + length.seconds
-        if length.days:
-            end_s = zone.to_utc(_plus_days(start.local, length.days)) + length.seconds
-        if timing.shape == "created":
-            end_s = ENDLESS  # RFC 4791 §9.9: a task that is only CREATED is open from then on
-        if not _overlaps(timing.shape, component.name, start_s, end_s, from_s, to_s):
-            return None
-        return Occurrence(
-            component,
-            start_s,
-            end_s,
-            start,
-            recurrence_id,
-            start.zone is None,
-            start.kind == "date",
-            overridden,
-            timing.end,
-            self.floating_zone,
-        )
-
 
 def _series_of(obj: CalendarObject, floating_zone: Zone) -> _Series:
     if obj._series is None or obj._series[0] is not floating_zone:
@@ -747,8 +759,16 @@ def iter_occurrences(
     return _series_of(obj, floating_zone).expand(start_s, end_s, budget)
 
 
+def raw_instances(
+    obj: CalendarObject, start_s: int, end_s: int, *, floating_zone: Zone, budget: Budget
+) -> Iterator[tuple[Component, int, int, bool, bool]]:
+    """What iter_occurrences gives, for the index: (component, start_s, end_s, floating, overridden)."""
+    for timing, _, first_s, last_s, _, overridden in _series_of(obj, floating_zone).raw(start_s, end_s, budget):
+        yield timing.component, first_s, last_s, timing.start.zone is None, overridden
+
+
 def timeless(obj: CalendarObject) -> bool:
-    """True when RFC 4791 §9.9 says that it overlaps every range: a task without DTSTART, DURATION, DUE, COMPLETED, CREATED."""
+    """True for a task without DTSTART, DUE, COMPLETED, CREATED: RFC 4791 §9.9 says that it overlaps every range."""
     return obj.name == "VTODO" and any(_is_timeless(component) for component in obj.components)
 
 
@@ -787,7 +807,7 @@ def span(obj: CalendarObject, *, limits: Limits = Limits()) -> Span | None:
     floating = endless = False
     shift_s = 0
     budget = Budget(limits.steps_max)
-    for _, timing, _, _ in series.overrides.values():
+    for timing, _, _ in series.overrides.values():
         start_s = timing.start.seconds(UTC)
         firsts.append(start_s)
         lasts.append(ENDLESS if timing.shape == "created" else timing.length.end_s(timing.start, UTC))

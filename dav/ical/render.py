@@ -230,7 +230,7 @@ class _Writer:
                     self._static(_select(todo, selection, self.eol), parts)
 
     def _template(self, component: Component, selection: CompSelection | None, fixed: bool) -> _Template:
-        template = _Template(self.zone, self.eol)
+        template = _Template()
         shown = _select(component, selection, self.eol)
         if fixed:
             static: list[bytes] = []
@@ -246,15 +246,15 @@ class _Writer:
                 self._static(item, static)
                 template.add(b"".join(static))
             elif item.name == "DTSTART":
-                template.fills.append(_start_line(item))
+                template.parts.append(_start_line(item, self.eol))
                 if named:
-                    template.fills.append(_recurrence_id_line)
+                    template.parts.append(_recurrence_id_line(self.eol))
                 if not timed:
-                    template.fills.append(_period_end_line)
+                    template.parts.append(_period_end_line(self.eol))
             elif item.name in ("DTEND", "DUE"):
-                template.fills.append(_end_line(item))
+                template.parts.append(_end_line(item, self.eol))
             elif item.name == "DURATION":
-                template.fills.append(_duration_line(item, self.zone))
+                template.parts.append(_duration_line(item, self.zone, self.eol))
             elif item.name != "RECURRENCE-ID" and item.name not in _RULES:
                 template.add(self._static_line(item))
         if shown.end is not None:
@@ -422,74 +422,90 @@ def _found(obj: CalendarObject, span_s: Range, zone: Zone, limits: Limits) -> tu
 # ---- the lines of one instance ----
 
 
-Fill = bytes | Callable[[Occurrence, bytes], bytes]
+Fill = Callable[[Occurrence], bytes]
 
 
 class _Template:
     """A component with gaps for what differs between its instances."""
 
-    __slots__ = ("eol", "fills", "zone")
+    __slots__ = ("parts",)
 
-    def __init__(self, zone: Zone, eol: bytes) -> None:
-        self.fills: list[Fill] = []
-        self.zone, self.eol = zone, eol
+    def __init__(self) -> None:
+        self.parts: list[bytes | Fill] = []
 
     def add(self, data: bytes) -> None:
-        last = self.fills[-1] if self.fills else None
+        last = self.parts[-1] if self.parts else None
         if isinstance(last, bytes):
-            self.fills[-1] = last + data
+            self.parts[-1] = last + data
         else:
-            self.fills.append(data)
+            self.parts.append(data)
 
     def fill(self, instance: Occurrence) -> list[bytes]:
-        eol = self.eol
-        return [part if isinstance(part, bytes) else part(instance, eol) for part in self.fills]
+        return [part if isinstance(part, bytes) else part(instance) for part in self.parts]
 
 
-def _value(at: Moment, instant_s: int) -> str:
-    return utc_text(instant_s) if at.zone is not None else at.value
+def _writer(head: str, eol: bytes) -> Callable[[str], bytes]:
+    """Makes lines with this head and a date or date-time of at most 16 characters."""
+    prefix = f"{head}:".encode()
+    if len(prefix) + 16 > 75:
+        return lambda value: _content(f"{head}:{value}", eol)
+    return lambda value: prefix + value.encode() + eol
 
 
-def _start_line(line: Line) -> Callable[[Occurrence, bytes], bytes]:
-    head = _TZID.sub("", line.head)
-    return lambda instance, eol: _content(f"{head}:{_value(instance.start, instance.start_s)}", eol)
+def _start_line(line: Line, eol: bytes) -> Fill:
+    write = _writer(_TZID.sub("", line.head), eol)
+    return lambda instance: write(instance.start.value if instance.start.zone is None else utc_text(instance.start_s))
 
 
-def _end_line(line: Line) -> Callable[[Occurrence, bytes], bytes]:
-    head = _TZID.sub("", line.head)
+def _end_line(line: Line, eol: bytes) -> Fill:
+    write = _writer(_TZID.sub("", line.head), eol)
 
-    def fill(instance: Occurrence, eol: bytes) -> bytes:
-        end = instance.end
-        return b"" if end is None else _content(f"{head}:{_value(end, instance.end_s)}", eol)
+    def fill(instance: Occurrence) -> bytes:
+        if instance.end_form is None:
+            return b""
+        if instance.end_form.zone is not None:
+            return write(utc_text(instance.end_s))
+        return write(instance.end_form.at(instance.end_s, instance.floating_zone).value)
 
     return fill
 
 
-def _period_end_line(instance: Occurrence, eol: bytes) -> bytes:
-    """An instance that got its length from an RDATE period, in a series that has none."""
-    if instance.all_day or instance.end_s <= instance.start_s:
-        return b""
-    end = instance.start.at(instance.end_s, instance.floating_zone)
-    return _content(f"DTEND:{_value(end, instance.end_s)}", eol)
+def _period_end_line(eol: bytes) -> Fill:
+    """For an instance that got its length from an RDATE period, in a series that has none."""
+    write = _writer("DTEND", eol)
+
+    def fill(instance: Occurrence) -> bytes:
+        if instance.all_day or instance.end_s <= instance.start_s:
+            return b""
+        if instance.start.zone is not None:
+            return write(utc_text(instance.end_s))
+        return write(instance.start.at(instance.end_s, instance.floating_zone).value)
+
+    return fill
 
 
-def _recurrence_id_line(instance: Occurrence, eol: bytes) -> bytes:
-    rid = instance.recurrence_id
-    if rid is None:
-        return b""
-    if rid.kind == "date":
-        return _content(f"RECURRENCE-ID;VALUE=DATE:{rid.value}", eol)
-    return _content(f"RECURRENCE-ID:{_value(rid, rid.seconds(UTC)) if rid.zone is not None else rid.value}", eol)
+def _recurrence_id_line(eol: bytes) -> Fill:
+    write, write_day = _writer("RECURRENCE-ID", eol), _writer("RECURRENCE-ID;VALUE=DATE", eol)
+
+    def fill(instance: Occurrence) -> bytes:
+        rid = instance.recurrence_id
+        if rid is None:
+            return b""
+        if rid.zone is None:
+            return write_day(rid.value) if rid.kind == "date" else write(rid.value)
+        return write(utc_text(instance.start_s if rid is instance.start else rid.seconds(UTC)))
+
+    return fill
 
 
-def _duration_line(line: Line, zone: Zone) -> Callable[[Occurrence, bytes], bytes]:
+def _duration_line(line: Line, zone: Zone, eol: bytes) -> Fill:
     try:
         length = duration(line.value)
     except ValueError:
-        return lambda instance, eol: line.raw
+        return lambda instance: line.raw
     exact_s = max(_exact_s(length), 0)
 
-    def fill(instance: Occurrence, eol: bytes) -> bytes:
+    def fill(instance: Occurrence) -> bytes:
         length_s = instance.end_s - instance.start_s
         if length_s == exact_s:
             return line.raw
@@ -578,7 +594,8 @@ def _select(component: Component, selection: CompSelection | None, eol: bytes) -
 # ---- a calendar as one object ----
 
 
-_FRAME = re.compile(rb"^(BEGIN|END):[ \t]*([A-Za-z0-9-]+)[ \t]*\r?$", re.MULTILINE | re.IGNORECASE)
+# With a line feed in front and no flags: a literal first byte lets the search jump, which makes it three times faster.
+_FRAME = re.compile(rb"\n([Bb][Ee][Gg][Ii][Nn]|[Ee][Nn][Dd]):[ \t]*([A-Za-z0-9-]+)[ \t]*\r?(?=\n|\Z)")
 _TZID_LINE = re.compile(rb"^TZID[^:\r\n]*:([^\r\n]*(?:\r?\n[ \t][^\r\n]*)*)", re.MULTILINE | re.IGNORECASE)
 _LONE_LF = re.compile(rb"(?<!\r)\n")
 
@@ -623,6 +640,8 @@ def _text(text: str) -> str:
 
 def _components(body: bytes, zones: set[bytes]) -> list[bytes]:
     """The components of a body's calendars; VTIMEZONEs only when their TZID is not in zones, where it is then added."""
+    if b"\n" not in body:
+        body = body.replace(b"\r", b"\r\n")  # line ends of an old Mac
     found = _slices(body)
     if found is None:
         try:
@@ -650,18 +669,17 @@ def _components(body: bytes, zones: set[bytes]) -> list[bytes]:
 def _slices(body: bytes) -> list[tuple[bytes, bytes]] | None:
     """(name, bytes) of what stands directly inside of VCALENDAR, found by BEGIN and END alone: no line is read.
 
-    None when the body is not so plain (folded names, a byte order mark, bare CRs, something that does not nest).
+    None when the body is not so plain (folded names, a byte order mark, something that does not nest).
     """
-    if b"\r" in body and b"\n" not in body:
-        return None
     found: list[tuple[bytes, bytes]] = []
     stack: list[bytes] = []
     start = 0
-    for match in _FRAME.finditer(body):
+    data = b"\n" + body
+    for match in _FRAME.finditer(data):
         kind, name = match.group(1).upper(), match.group(2).upper()
         if kind == b"BEGIN":
             if len(stack) == 1:
-                start = match.start()
+                start = match.start() + 1
             elif not stack and name != b"VCALENDAR":
                 return None
             stack.append(name)
@@ -671,10 +689,10 @@ def _slices(body: bytes) -> list[tuple[bytes, bytes]] | None:
         if not stack or stack.pop() != name:
             return None
         if len(stack) == 1:
-            end = match.end() + 1  # the line feed, which `$` looks at but does not take
-            if body[end : end + 1] in (b" ", b"\t"):
+            end = match.end() + 1  # with the line feed after it
+            if data[end : end + 1] in (b" ", b"\t"):
                 return None  # a folded END line
-            found.append((name, body[start:end]))
+            found.append((name, data[start:end]))
     return found if not stack and found else None
 
 

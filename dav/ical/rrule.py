@@ -175,9 +175,8 @@ def parse_rule(text: str) -> Rule:
 
 
 _PARTS = frozenset(
-    ("FREQ", "INTERVAL", "COUNT", "UNTIL", "WKST", "BYMONTH", "BYWEEKNO", "BYYEARDAY", "BYMONTHDAY", "BYDAY", "BYHOUR")
-    + ("BYMINUTE", "BYSECOND", "BYSETPOS", "RSCALE", "SKIP")
-)
+    ["FREQ", "INTERVAL", "COUNT", "UNTIL", "WKST", "BYMONTH", "BYWEEKNO", "BYYEARDAY", "BYMONTHDAY", "BYDAY", "BYHOUR"]
+) | {"BYMINUTE", "BYSECOND", "BYSETPOS", "RSCALE", "SKIP"}
 
 
 def _number(parts: dict[str, str], name: str, default: int) -> int:
@@ -254,10 +253,10 @@ def walls(
     if before is not None and start > before:
         return
     end = _LAST_WALL if until is None else min(until, _LAST_WALL)
-    if fallback and (after is None or start >= after):
-        if next(_made(rule, start, end, None, whole_days, budget), None) is None:
-            yield start
-            return
+    wanted = fallback and (after is None or start >= after)
+    if wanted and next(_made(rule, start, end, None, whole_days, budget), None) is None:
+        yield start
+        return
     if before is not None:
         end = min(end, before)
     for wall in _made(rule, start, end, after, whole_days, budget):
@@ -634,7 +633,7 @@ class _Days:
         return self._year_days[1]
 
     def _weekno_set(self, year: int) -> frozenset[int]:
-        """Days in or near the calendar year that stand in a week of BYWEEKNO; weeks at its edges belong to a neighbour."""
+        """Days in or near the calendar year that stand in a week of BYWEEKNO, also of a neighbouring week year."""
         if self._week_days[0] != year:
             found: set[int] = set()
             for week_year in (year - 1, year, year + 1):

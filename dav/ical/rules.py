@@ -8,7 +8,7 @@ is violated and a sentence that names line and property. The bytes are never cha
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from dav.errors import DavError
@@ -99,22 +99,20 @@ def _read_calendar(body: bytes) -> Component:
     scale = calendar.first("CALSCALE")
     if scale is not None and scale.value.strip().upper() != "GREGORIAN":
         raise _bad_data(scale, f"the calendar scale {scale.value[:20]!r} is not supported.")
-    for line in _all_lines(calendar):
-        if not line.name:
-            if line.raw.strip():
-                raise _bad_data(line, "this is no content line; there is no colon.")
-        elif not _NAME.fullmatch(line.name):
-            raise _bad_data(line, "this is no property name.")
+    _check_names(calendar)
     return calendar
 
 
-def _all_lines(component: Component) -> Iterator[Line]:
-    """Every line below a component. Its depth is bounded by the reader."""
+def _check_names(component: Component) -> None:
+    """Every line has a name. The depth of components is bounded by the reader."""
     for item in component.items:
-        if isinstance(item, Line):
-            yield item
-        else:
-            yield from _all_lines(item)
+        if isinstance(item, Component):
+            _check_names(item)
+        elif not item.name:
+            if item.raw.strip():
+                raise _bad_data(item, "this is no content line; there is no colon.")
+        elif not (item.name.isascii() and item.name.isalpha()) and not _NAME.fullmatch(item.name):
+            raise _bad_data(item, "this is no property name.")
 
 
 def _check_shape(calendar: Component, obj: CalendarObject, allowed: tuple[str, ...]) -> None:

@@ -31,6 +31,7 @@ _OFFSET = re.compile(r"([+-])([0-9]{2})([0-9]{2})([0-9]{2})?", re.ASCII)
 # CLIENT Outlook, Lotus Notes and old exports define "EST" or "CET" with summer time; the IANA zones of these names have
 # none or another, so here the object's own definition is asked first.
 _ABBREVIATION = re.compile(r"[A-Z]{3,4}|[A-Z]{3}[0-9][A-Z]{3}")
+_DISPLAY = re.compile(r"\((?:UTC|GMT)(?:([+-])([0-9]{2}):([0-9]{2}))?\) (.+)", re.ASCII)
 _UTC_NAMES = frozenset(
     {"utc", "z", "etc/utc", "gmt", "etc/gmt", "tzone://microsoft/utc", "utc/etc", "zulu", "etc/zulu"}
 )
@@ -78,9 +79,8 @@ class _Utc:
 UTC: Zone = _Utc()
 
 
-_BLOCK_S = 4 * 86_400
-_BLOCKS_MAX = 4_096
-_UNKNOWN = 1 << 40  # no offset
+_BLOCK_BITS = 24  # 2 ** 24 seconds: 194 days
+_BLOCKS_MAX = 512
 
 
 class _IanaZone:
@@ -91,31 +91,49 @@ class _IanaZone:
     def __init__(self, key: str) -> None:
         self.key: str | None = key
         self._info = ZoneInfo(key)
-        self._blocks: dict[int, int | None] = {}
+        self._blocks: dict[int, tuple[list[int], list[int]]] = {}
 
     def to_utc(self, local: datetime) -> int:
         return wall_of(local) - self._offset(local)
 
     def wall_to_utc(self, wall: int) -> int:
-        # A series asks for one wall after the other: the offset is remembered for spans of days in which it is constant.
-        block = wall // _BLOCK_S
-        offset = self._blocks.get(block, _UNKNOWN)
-        if offset == _UNKNOWN:
+        # A series asks for one wall after the other, so the changes of each half year are looked up once and
+        # remembered.
+        block = self._blocks.get(wall >> _BLOCK_BITS)
+        if block is None:
             if len(self._blocks) >= _BLOCKS_MAX:
                 self._blocks.clear()
-            offset = self._blocks[block] = self._constant(block)
-        return wall - (self._offset(local_of(wall)) if offset is None else offset)
+            block = self._blocks[wall >> _BLOCK_BITS] = self._changes(wall >> _BLOCK_BITS)
+        switches, offsets = block
+        return wall - offsets[bisect_right(switches, wall)]
 
     def _offset(self, local: datetime) -> int:
         offset = local.replace(tzinfo=self._info).utcoffset()
         assert offset is not None
         return offset.days * 86_400 + offset.seconds
 
-    def _constant(self, block: int) -> int | None:
-        """The one offset that holds throughout a block, or None when it changes, looked at every few hours."""
-        first = self._offset(local_of(block * _BLOCK_S))
-        probes = range(block * _BLOCK_S + _BLOCK_S // 8, (block + 1) * _BLOCK_S + 1, _BLOCK_S // 8)
-        return first if all(self._offset(local_of(wall)) == first for wall in probes) else None
+    def _changes(self, block: int) -> tuple[list[int], list[int]]:
+        """Walls of one block from which another offset holds, and the offsets before, between and after them.
+
+        It looks once a day: no zone ever changed its offset and took it back within 24 hours.
+        """
+        start, end = block << _BLOCK_BITS, (block + 1) << _BLOCK_BITS
+        offsets, switches = [self._offset(local_of(start))], []
+        for day in range(start, end, 86_400):
+            high = min(day + 86_400, end)
+            last = self._offset(local_of(high))
+            if last == offsets[-1]:
+                continue
+            low = day
+            while high - low > 1:
+                middle = (low + high) // 2
+                if self._offset(local_of(middle)) == offsets[-1]:
+                    low = middle
+                else:
+                    high = middle
+            switches.append(high)
+            offsets.append(last)
+        return switches, offsets
 
     def to_local(self, utc_s: int) -> datetime:
         try:
@@ -176,8 +194,52 @@ def _named_zone(tzid: str) -> Zone | None:
     return None
 
 
+def display_zone(tzid: str) -> Zone | None:
+    """The zone meant by a name that Windows shows, such as "(UTC+01:00) Amsterdam, Berlin, Rom"; else None.
+
+    CLIENT Outlook writes these where it should write a TZID, in any language. A city must be the last part of an IANA
+    name whose standard offset is the one shown; "Eastern Time (US & Canada)" is the Windows name without "Standard".
+    """
+    return _display_zone(tzid.strip()) if len(tzid) <= 255 else None
+
+
+@lru_cache(maxsize=1024)
+def _display_zone(name: str) -> Zone | None:
+    match = _DISPLAY.fullmatch(name)
+    if match is None:
+        return None
+    sign, hours, minutes, places = match.groups()
+    offset = (int(hours) * 3600 + int(minutes) * 60) * (-1 if sign == "-" else 1) if sign else 0
+    for place in places.split(","):
+        place = place.strip().lower()
+        area = re.fullmatch(r"(.+) time \((?:us & canada|canada)\)", place)
+        keys = [_windows_names().get(f"{area[1]} standard time")] if area else _iana_cities().get(place, [])
+        for key in keys:
+            if key is not None and _standard_offset(key) == offset:
+                return _iana_zone(key)
+    return None
+
+
+@lru_cache(maxsize=1)
+def _iana_cities() -> dict[str, list[str]]:
+    """Lower-case last part of IANA names, with blanks → the names."""
+    cities: dict[str, list[str]] = {}
+    for name in _iana_names().values():
+        if "/" in name and not name.startswith("Etc/"):
+            cities.setdefault(name.rpartition("/")[2].replace("_", " ").lower(), []).append(name)
+    return cities
+
+
+def _standard_offset(key: str) -> int:
+    """UTC offset without summer time, by the rules of this year: the smaller one of January and July."""
+    zone = _iana_zone(key)
+    year = datetime.now(_DATETIME_UTC).year
+    walls_ = [wall_of(datetime(year, month, 1)) for month in (1, 7)]
+    return min(wall - zone.wall_to_utc(wall) for wall in walls_)
+
+
 class _Observance:
-    """A STANDARD or DAYLIGHT block: when its offset begins to hold. Walls are in the offset before (RFC 5545 §3.6.5)."""
+    """A STANDARD or DAYLIGHT block: when its offset begins to hold, as walls in the offset before (RFC 5545 §3.6.5)."""
 
     __slots__ = ("endless", "offset_from", "offset_to", "onsets", "start")
 
@@ -340,6 +402,8 @@ class Zones:
             zone = named_zone(tzid)
         if zone is None:
             zone = self._defined(tzid)
+        if zone is None:
+            zone = display_zone(tzid)
         self._by_tzid[tzid] = zone
         return zone
 
@@ -372,7 +436,7 @@ def _bare(tzid: str) -> str:
 
 
 def vtimezone_text_zone(text: str) -> Zone | None:
-    """The zone of a C:calendar-timezone property (RFC 4791 §5.2.2): iCalendar text with one VTIMEZONE; None if unreadable."""
+    """The zone of a C:calendar-timezone property (RFC 4791 §5.2.2), iCalendar text; None if unreadable."""
     try:
         document = read(text.strip().encode(), lines_max=20_000)
     except LineError:
@@ -443,7 +507,7 @@ def _observance_state(info: ZoneInfo, instant: int) -> tuple[int, str, bool]:
 
 
 def _changes(info: ZoneInfo, begin: int, end: int) -> list[int]:
-    """Instants in (begin, end] at which offset, name or daylight saving changes. Changes closer than a week may hide."""
+    """Instants in (begin, end] at which offset, name or summer time changes. Changes closer than a week may hide."""
     found = []
     instant, state = begin, _observance_state(info, begin)
     while instant < end:

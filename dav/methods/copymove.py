@@ -17,7 +17,7 @@ from dav.target import Target
 from dav.urls import Place, encode_segment
 from storage import collections, locks, objects, properties
 from storage.errors import UidTaken
-from storage.records import Collection, ObjectRecord
+from storage.records import Blob, Collection, ObjectRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +145,8 @@ def _member(ctx: Ctx, source: Target, there: Target, node: Node, parent: Node, w
     return _answer(there, href, new)
 
 
-def _blob(record: ObjectRecord) -> put.Blob | None:
-    return put.Blob(record.blob, record.size) if record.blob is not None else None
+def _blob(record: ObjectRecord) -> Blob | None:
+    return Blob(record.blob, record.size) if record.blob is not None else None
 
 
 def _check_uid(ctx: Ctx, parent: Node, node: Node, existing: ObjectRecord | None, wanted: Transfer) -> None:

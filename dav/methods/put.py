@@ -226,7 +226,7 @@ def check_fit(
         detail = f"This calendar takes {', '.join(components)}, not {index.component}."
         raise DavError(403, c("supported-calendar-component"), detail)
     # A card without a UID is tolerated, and so may get one later.
-    if existing is not None and existing.uid and index.uid and existing.uid != index.uid:
+    if existing is not None and existing.uid and index.uid and existing.uid != objects.stored_uid(index.uid):
         raise uid_conflict(kind, parent.href + encode_segment(existing.name))
 
 

@@ -11,7 +11,7 @@ from dav.properties.caldav import description_property
 from dav.xml import decode, escape, href_element
 
 _BOOKS = frozenset({"addressbook", "directory"})
-_PLAIN = AddressData(None, "text/vcard", None)
+_PLAIN = AddressData()
 
 
 def _home_set(ctx: Ctx, node: Node) -> str | None:

@@ -1,4 +1,4 @@
-"""Alembic's environment for whoever writes a migration: `alembic -c storage/migrations/alembic.ini revision --autogenerate`.
+"""Alembic's environment for whoever writes a migration: `alembic -c storage/migrations/alembic.ini revision`.
 
 The program itself does not read this file; it runs the migrations by storage/migrate.py on its own connection.
 """

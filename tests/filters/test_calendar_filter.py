@@ -208,9 +208,6 @@ def test_freebusy_rows_of_rfc_4791_9_9_decide_the_overlap(lines: list[str], expe
     assert hit(comp("VFREEBUSY", RANGE), event(*lines, name="VFREEBUSY")) is expected
 
 
-ALARM_AT = ["BEGIN:VALARM", "ACTION:DISPLAY", "END:VALARM"]
-
-
 @pytest.mark.parametrize(
     ("start", "alarm", "expected"),
     [
@@ -562,10 +559,10 @@ def test_plan_narrows_only_by_what_every_match_must_have(inner: str, expected: P
 )
 def test_hostile_rules_are_decided_in_bounded_time(rule: str) -> None:
     obj = event("DTSTART:19700101T000000Z", "DURATION:PT1S", rule, "SUMMARY:x")
-    began = time.perf_counter()
+    began = time.process_time()
     assert isinstance(hit(comp("VEVENT", between("20260302T100000Z"), prop("SUMMARY", text("x"))), obj), bool)
     assert isinstance(hit(comp("VEVENT", comp("VALARM", RANGE)), obj), bool)
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2
 
 
 def _corpus() -> list[Path]:
@@ -599,11 +596,11 @@ def test_every_accepted_corpus_object_can_be_asked_about_in_bounded_time() -> No
         except LineError:
             continue
         for calendar in calendars:
-            began = time.perf_counter()
+            began = time.process_time()
             for wanted in filters:
                 assert isinstance(matches(wanted, calendar_object(calendar), floating_zone=UTC, limits=LIMITS), bool)
                 asked += 1
-            assert time.perf_counter() - began < 2, path.name
+            assert time.process_time() - began < 2, path.name
     assert asked > len(paths)
 
 
@@ -615,6 +612,6 @@ def test_filter_on_a_single_event_costs_microseconds() -> None:
 
 
 def _seconds(wanted: CalendarFilter, obj: CalendarObject) -> float:
-    began = time.perf_counter()
+    began = time.process_time()
     matches(wanted, obj, floating_zone=UTC, limits=LIMITS)
-    return time.perf_counter() - began
+    return time.process_time() - began

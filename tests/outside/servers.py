@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from pathlib import Path
+from urllib.parse import unquote
 
 from .wire import Dav
 
@@ -29,7 +32,7 @@ def clean_environment() -> dict[str, str]:
 
 
 class Server:
-    """`davenport serve` over one store. stop() ends it, kill() is a power cut, start() brings it back on the same port."""
+    """`davenport serve` over one store. stop() ends it, kill() pulls the plug, start() begins again on its port."""
 
     def __init__(
         self, folder: Path, *, url: str = "", workers: int = 1, settings: dict[str, dict[str, str]] | None = None
@@ -132,6 +135,15 @@ class Server:
             self.kill()
             raise
 
+    def spoil(self, path: str, body: bytes) -> None:
+        """Overwrites the stored bytes of one object behind the server's back (SQLite only). path: as in a URL."""
+        name = unquote(path.rsplit("/", 1)[-1])
+        with sqlite3.connect(self.database, timeout=30) as database:
+            one = "object_id = (SELECT id FROM objects WHERE name = ? ORDER BY id DESC LIMIT 1)"
+            changed = database.execute(f"UPDATE bodies SET content = ? WHERE {one}", (body, name)).rowcount
+        database.close()
+        assert changed == 1, path
+
     def log_text(self) -> str:
         return self.log.read_text(encoding="utf-8", errors="replace")
 
@@ -174,18 +186,21 @@ class Radicale:
 
 
 def wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Waits until something answers on the port. Fails with the log when the process ends or the time is up."""
+    """Waits until the port answers HTTP. Fails with the log when the process ends or the time is up."""
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
-        assert process.poll() is None, (
-            f"the server ended with {process.returncode}:\n{log.read_text(errors='replace')[-4000:]}"
-        )
+        told = log.read_text(errors="replace")[-4000:]
+        assert process.poll() is None, f"the server ended with {process.returncode}:\n{told}"
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
         try:
-            with socket.create_connection(("127.0.0.1", port), timeout=1):
-                return
-        except OSError:
-            time.sleep(0.05)
-    raise AssertionError(f"nothing listens on {port} after {START_S} s:\n{log.read_text(errors='replace')[-4000:]}")
+            connection.request("OPTIONS", "/")
+            connection.getresponse().read()
+            return
+        except (OSError, http.client.HTTPException):
+            time.sleep(0.03)
+        finally:
+            connection.close()
+    raise AssertionError(f"no answer on port {port} after {START_S} s:\n{log.read_text(errors='replace')[-4000:]}")
 
 
 def _status_kib(pid: int, key: str) -> int:

@@ -1,9 +1,8 @@
-"""Every calendar and card of the corpus over HTTP: what may be stored comes back byte for byte, what may not is refused."""
+"""Every calendar and card of the corpus over HTTP: what can be stored comes back byte for byte, the rest is refused."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +10,16 @@ import pytest
 
 from .servers import Server
 from .wire import CR, ICS, VCF, XMLNS, C, D, Dav, items, unfold, window
+
+
+# Where the index of the corpus says something else than the file: file → whether it holds several objects, and why.
+SEVERAL = {
+    "ical-todo.ics": (True, "two VTODOs with different UIDs"),
+    "icalendar-issue_1050_all_components.ics": (True, "an event, a task, a journal entry, each with its own UID"),
+    "made-two-uids.ics": (True, "two UIDs"),
+    "icaljs-vcard3.vcf": (False, "one card; the other BEGIN:VCARD is the text of its AGENT"),
+}
+PLACES = 8  # some files share a UID: a collection takes what those before it rightly refuse
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +35,8 @@ class Sample:
     @property
     def several(self) -> bool:
         """More than one object in one file: good for an import, not for one resource."""
+        if self.name in SEVERAL:
+            return SEVERAL[self.name][0]
         return "several UIDs" in self.special or "several cards" in self.special or "several VCALENDARs" in self.special
 
     @property
@@ -65,11 +76,10 @@ class Stored:
 
 
 @pytest.fixture(scope="module")
-def corpus(server: Server, material: Path) -> Iterator[Stored]:
+def corpus(server: Server, material: Path) -> Stored:
     user = server.account("corpus@example.com")
     stored = Stored(user, [], [], {}, {})
-    # Some files share a UID. Each kind has two collections, the second takes those that the first one rightly refuses.
-    for turn in ("one", "two"):
+    for turn in range(PLACES):
         stored.calendars.append(user.make_calendar(f"{user.home()}corpus-{turn}/"))
         stored.books.append(user.make_book(f"{user.home('addressbook')}corpus-{turn}/"))
     for sample in samples(material):
@@ -82,7 +92,7 @@ def corpus(server: Server, material: Path) -> Iterator[Stored]:
             stored.places[sample.name] = place + sample.name
         else:
             stored.refused[sample.name] = (answer.status, answer.condition(), answer.text[:300])
-    yield stored
+    return stored
 
 
 def test_every_storable_file_of_the_corpus_is_stored(corpus: Stored, material: Path) -> None:
@@ -155,7 +165,8 @@ def test_every_stored_object_is_found_by_a_query_for_its_component(corpus: Store
         wanted = {
             name
             for name in corpus.places
-            if name.endswith(".ics") and f"BEGIN:{component}\n".encode() in bodies[name].replace(b"\r", b"")
+            if name.endswith(".ics")
+            and f"BEGIN:{component}\n".encode() in bodies[name].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         }
         assert found == wanted, (component, found ^ wanted)
     assert len(everything(corpus, "VEVENT")) > 50
@@ -207,7 +218,7 @@ def test_every_card_is_delivered_in_the_version_asked_for(corpus: Stored, versio
                 continue
             text = unfold(item.text(CR + "address-data")).upper()
             assert f"\nVERSION:{version}" in text, (href, text[:300])
-            assert text.count("BEGIN:VCARD") == 1, href
+            assert f"\n{text}".count("\nBEGIN:VCARD\n") == 1, href
             count += 1
     assert count == sum(path.endswith(".vcf") for path in corpus.places.values()) > 40
 

@@ -1,4 +1,4 @@
-"""The same objects and the same questions to Davenport and to Radicale, each over HTTP: same answers, or a reason why not.
+"""The same objects and questions to Davenport and to Radicale, each over HTTP: same answers, or a reason why not.
 
 What is asked is made from a seed, so that a failure can be run again. REASONS is the whole list of differences that are
 allowed; each row names a fault or a liberty of the peer, and a row that explains nothing any more fails the test.
@@ -151,14 +151,16 @@ def make_question(dice: random.Random) -> Question:
     )
     between = window(stamp(start) + "Z", stamp(end) + "Z")
     word = dice.choice(("BUDGET", "müller", "e", "later", "zzz", "ski"))
+    absent = dice.choice(("CATEGORIES", "RRULE", "COMPLETED", "DUE"))
     text = f'<C:prop-filter name="SUMMARY"><C:text-match{{}}>{word}</C:text-match></C:prop-filter>'
     inner = {
         "range": between,
         "open": window(stamp(start) + "Z") if dice.random() < 0.7 else window("", stamp(start) + "Z"),
         "text": text.format(""),
         "negated": text.format(' negate-condition="yes"'),
-        "param": '<C:prop-filter name="ATTENDEE"><C:param-filter name="PARTSTAT"><C:text-match>ACCEPTED</C:text-match></C:param-filter></C:prop-filter>',
-        "absent": f'<C:prop-filter name="{dice.choice(("CATEGORIES", "RRULE", "COMPLETED", "DUE"))}"><C:is-not-defined/></C:prop-filter>',
+        "param": '<C:prop-filter name="ATTENDEE"><C:param-filter name="PARTSTAT"><C:text-match>ACCEPTED</C:text-match>'
+        "</C:param-filter></C:prop-filter>",
+        "absent": f'<C:prop-filter name="{absent}"><C:is-not-defined/></C:prop-filter>',
         "status": '<C:prop-filter name="STATUS"><C:text-match>COMPLETED</C:text-match></C:prop-filter>',
         "both": between + text.format(""),
     }[shape]
@@ -217,7 +219,8 @@ def test_queries_find_what_the_peer_finds_or_there_is_a_reason(pair: Pair) -> No
             else:
                 who = "only we find" if name in mine else "only the peer finds"
                 bad.append(
-                    f"{who} {name} {sorted(one.traits)} by {sorted(question.traits)} {question.inner}\n{one.body.decode()}"
+                    f"{who} {name} {sorted(one.traits)} by {sorted(question.traits)} {question.inner}\n"
+                    + one.body.decode()
                 )
     assert not bad, f"{len(bad)} differences, {agreed} agreements\n" + "\n".join(bad[:12])
     assert agreed > 500

@@ -23,7 +23,13 @@ FILES = (
     "webcal-subscribe",
 )
 # Steps that ask for features that are not there yet: (file, step) → why. A step that passes does not belong here.
-LATER: dict[tuple[str, str], str] = {}
+LATER: dict[tuple[str, str], str] = {
+    ("apple-ios-setup", "principal-options"): "scheduling: calendar-auto-schedule is not announced",
+    ("apple-ios-setup", "principal-properties"): "scheduling: no inbox and outbox",
+    ("apple-ios-refresh", "schedule-tag-match"): "scheduling: no Schedule-Tag",
+    ("davx5-discovery", "list-calendars"): "push: no transports and topic",
+    ("webcal-subscribe", "fetch"): "published feeds: no REFRESH-INTERVAL in the export of a calendar",
+}
 
 
 @pytest.mark.parametrize("name", FILES)

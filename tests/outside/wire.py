@@ -25,7 +25,7 @@ VCF = "text/vcard; charset=utf-8"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One response. headers: lower-case names; of a repeated one the values are joined by a comma. seconds: wall time."""
+    """One response. headers: lower-case names; the values of a repeated one joined by a comma. seconds: wall time."""
 
     status: int
     headers: dict[str, str]
@@ -85,7 +85,7 @@ def items(answer: Answer) -> dict[str, Item]:
         missing: dict[str, int] = {}
         for propstat in response.findall(D + "propstat"):
             status = int((propstat.findtext(D + "status") or "").split()[1])
-            for element in propstat.find(D + "prop") or ():
+            for element in propstat.iterfind(f"{D}prop/*"):
                 if status == 200:
                     props[str(element.tag)] = element
                 else:
@@ -143,7 +143,7 @@ class Dav:
         return Answer(response.status, folded, content, time.monotonic() - start)
 
     def raw(self, data: bytes, *, timeout: float = 20) -> bytes:
-        """Sends the bytes as they are and returns all that comes until the server closes or falls silent for `timeout`."""
+        """Sends the bytes as they are; returns what comes until it closes or falls silent for `timeout` s."""
         with socket.create_connection((self.host, self.port), timeout=timeout) as connection:
             connection.sendall(data)
             received = bytearray()
@@ -208,7 +208,8 @@ class Dav:
         listed = "".join(f"<D:href>{href}</D:href>" for href in hrefs)
         return self.report(
             path,
-            f"<C:calendar-multiget {XMLNS}><D:prop><D:getetag/><C:calendar-data/></D:prop>{listed}</C:calendar-multiget>",
+            f"<C:calendar-multiget {XMLNS}><D:prop><D:getetag/><C:calendar-data/></D:prop>{listed}"
+            "</C:calendar-multiget>",
         )
 
     def card_query(self, path: str, filters: str, *, test: str = "anyof", data: str = "") -> Answer:
@@ -221,7 +222,6 @@ class Dav:
     # --- places -----------------------------------------------------------------------------------------------------
 
     def principal(self) -> str:
-        answer = self.request("PROPFIND", "/dav/", None, {"Depth": "0"})
         answer = self.propfind("/dav/", "<D:current-user-principal/>")
         (item,) = items(answer).values()
         return str(item.props[D + "current-user-principal"].findtext(D + "href"))
@@ -269,6 +269,11 @@ def _complete(head: bytes, rest: bytes) -> bool:
 
 
 # --- objects ---------------------------------------------------------------------------------------------------------
+
+
+def propertyupdate(inner: str) -> str:
+    """A PROPPATCH body (RFC 4918 §9.2) that sets what `inner` holds."""
+    return f"<D:propertyupdate {XMLNS}><D:set><D:prop>{inner}</D:prop></D:set></D:propertyupdate>"
 
 
 def calendar(*lines: str) -> bytes:

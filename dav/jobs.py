@@ -1,0 +1,147 @@
+"""What the server does by itself: keeps the time index ahead of the clock, and removes what is past its time.
+
+Every worker looks now and then; a lease in the store sees to it that each job is done by one of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dav.errors import DavError
+from dav.methods.put import describe
+from storage import jobs as leases
+from storage import objects, purge
+from storage.engine import transaction
+from storage.errors import StorageError
+
+if TYPE_CHECKING:
+    from dav.config import Config
+    from storage.engine import Store
+
+DAY_S = 86_400
+# An index is made for two years ahead, and made anew when less than this is left of them.
+EXTEND_BEFORE_S = 400 * DAY_S
+EXTEND_BATCH = 100
+EXTEND_MAX = 20_000
+LOOK_EVERY_S = 60.0
+# A moment for the requests that wait while an index is written.
+PAUSE_S = 0.01
+
+_log = logging.getLogger("davenport.jobs")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One recurring job. run: does all there is to do, in small transactions; returns a sentence, or "" for nothing."""
+
+    name: str
+    every_s: int
+    run: Callable[[Store, Config, int], str]
+
+
+def extend_horizon(store: Store, config: Config, now_s: int) -> str:
+    """Indexes recurring objects further ahead when less than EXTEND_BEFORE_S is left of what is indexed."""
+    done = 0
+    seen: set[int] = set()
+    while len(seen) < EXTEND_MAX:
+        with transaction(store) as conn:
+            # What could not be extended is found again every time, so ask for that much more.
+            found = objects.objects_to_extend(conn, now_s + EXTEND_BEFORE_S, EXTEND_BATCH + len(seen))
+            due = [record for record in found if record.id not in seen]
+            bodies = objects.bodies(conn, [record.id for record in due])
+        if not due:
+            break
+        for record in due:
+            seen.add(record.id)
+            if record.id not in bodies:
+                continue
+            try:
+                index = describe("event", bodies[record.id], config, now_s).index
+            except DavError as error:
+                _log.warning("object %d can no longer be indexed: %s", record.id, error)
+                continue
+            with transaction(store, write=True) as conn:
+                # The ETag: not over the index of a newer body.
+                done += objects.reindex(conn, record.id, index, etag=record.etag)
+            time.sleep(PAUSE_S)
+    return f"Indexed {done} recurring objects further ahead." if done else ""
+
+
+def purge_history(store: Store, config: Config, now_s: int) -> str:
+    """Removes for good what is older than history.days, ended locks, and files that nothing refers to."""
+    gone = purge.purge(store, now_s=now_s, history_s=config.history.days * DAY_S)
+    counts = (
+        (gone.collections, "collections"),
+        (gone.objects, "objects in them"),
+        (gone.versions, "older versions"),
+        (gone.locks, "ended locks"),
+        (gone.blobs, "files"),
+    )
+    if not any(count for count, _ in counts):
+        return ""
+    return f"Removed {', '.join(f'{count} {what}' for count, what in counts)}."
+
+
+JOBS = (
+    Job("purge", 3600, purge_history),
+    Job("extend-horizon", 6 * 3600, extend_horizon),
+)
+
+
+def run_if_due(job: Job, store: Store, config: Config, *, holder: str, now_s: int) -> bool:
+    """Runs the job unless another worker has done so within job.every_s. Returns whether it ran."""
+    # The lease is not given back: it is also what says that the job was done.
+    with transaction(store, write=True) as conn:
+        if not leases.take_lease(conn, job.name, holder=holder, now_s=now_s, lease_s=job.every_s):
+            return False
+    said = job.run(store, config, now_s)
+    if said:
+        _log.info("%s", said)
+    return True
+
+
+async def run_for_ever(store: Store, config: Config) -> None:
+    """Runs this worker's jobs until it is cancelled. A job that fails is logged and tried again at its next time."""
+    holder = f"{socket.gethostname()}:{os.getpid()}"
+    loop = asyncio.get_running_loop()
+    # Not at once: a server that has just been started has better things to do, and not all workers at the same moment.
+    due = {job.name: loop.time() + LOOK_EVERY_S * random.uniform(1, 3) for job in JOBS}
+    while True:
+        await asyncio.sleep(LOOK_EVERY_S / 2)
+        for job in JOBS:
+            if loop.time() < due[job.name]:
+                continue
+            due[job.name] = loop.time() + job.every_s
+            await _in_daemon(_run_logged, job, store, config, holder)
+
+
+def _run_logged(job: Job, store: Store, config: Config, holder: str) -> None:
+    try:
+        run_if_due(job, store, config, holder=holder, now_s=int(time.time()))
+    except StorageError as error:
+        _log.warning("job %s: %s", job.name, error)
+    except Exception:
+        _log.exception("job %s failed", job.name)
+
+
+async def _in_daemon(function: Callable[..., None], *arguments: object) -> None:
+    """Runs a blocking function in a thread that the end of the process does not wait for: jobs may stop anywhere."""
+    loop = asyncio.get_running_loop()
+    done = asyncio.Event()
+
+    def work() -> None:
+        function(*arguments)
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(done.set)
+
+    threading.Thread(target=work, name="jobs", daemon=True).start()
+    await done.wait()
