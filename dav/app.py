@@ -149,6 +149,7 @@ class Davenport:
             request = Request(
                 scope["method"], self._place(method, exchange.path), headers, b"", self.config, self.urls,
                 scope.get("scheme", "http"), headers.get("host", ""), scope.get("query_string", b"").decode("latin-1"),
+                now_s=int(self.now()),
             )  # fmt: skip
             request = await self._with_body(request, receive)
             if signed is None:
@@ -168,9 +169,8 @@ class Davenport:
 
     async def _run(self, method: Method, request: Request, signed: SignedIn, exchange: _Exchange) -> Response:
         loop = asyncio.get_running_loop()
-        now_s = int(self.now())
         try:
-            response = await loop.run_in_executor(self.threads, self._work, method, request, signed, now_s, exchange)
+            response = await loop.run_in_executor(self.threads, self._work, method, request, signed, exchange)
         except Stale:
             # The password was changed or the account disabled, perhaps by another worker: ask again, once.
             self.auth.forget(signed.account_id)
@@ -178,15 +178,13 @@ class Davenport:
             if again is None:
                 raise self.auth.challenge() from None
             try:
-                response = await loop.run_in_executor(
-                    self.threads, self._work, method, request, again, now_s, exchange
-                )
+                response = await loop.run_in_executor(self.threads, self._work, method, request, again, exchange)
             except Stale:
                 raise self.auth.challenge("Wrong name or password.") from None
         exchange.items = response.items
         return response
 
-    def _work(self, method: Method, request: Request, signed: SignedIn, now_s: int, exchange: _Exchange) -> Response:
+    def _work(self, method: Method, request: Request, signed: SignedIn, exchange: _Exchange) -> Response:
         """In a worker thread: parse, then one transaction."""
         parsed = method.parse(request)
         try:
@@ -195,7 +193,7 @@ class Davenport:
                 if account is None or not account.active or account.auth_seq != signed.auth_seq:
                     raise Stale
                 exchange.account = account.name
-                ctx = Ctx(conn, self.store, self.config, self.urls, account, now_s, request)
+                ctx = Ctx(conn, self.store, self.config, self.urls, account, request.now_s, request)
                 return method.handle(ctx, parsed)
         except StorageError as error:
             raise from_storage(error) from error
@@ -242,7 +240,7 @@ class Davenport:
     async def _send(self, sender: _Sender, headers: dict[str, str], response: Response) -> None:
         body = response.body
         fields = list(response.headers)
-        if len(body) > _GZIP_FROM_BYTES and _may_gzip(fields):
+        if len(body) > _GZIP_FROM_BYTES and response.status != 206 and _may_gzip(fields):
             fields.append(("Vary", "Accept-Encoding"))
             if _accepts_gzip(headers):
                 body = await asyncio.get_running_loop().run_in_executor(self.threads, _gzip, body)
@@ -373,7 +371,7 @@ def _too_large(request: Request, limit: int) -> DavError:
     from dav.names import c, cr
 
     close = (("Connection", "close"),)
-    if request.method == "PUT" and request.place.area in ("calendars", "addressbooks"):
+    if request.method in ("PUT", "POST") and request.place.area in ("calendars", "addressbooks"):
         space = c if request.place.area == "calendars" else cr
         # RFC 4791 §5.3.2.1, RFC 6352 §6.3.2.1
         return DavError(

@@ -10,6 +10,7 @@ from storage.records import Account, Blob, Collection, ObjectRecord
 
 if TYPE_CHECKING:
     from dav.config import Config
+    from dav.ical.tz import Zone
     from dav.urls import Place, Urls
     from storage.engine import Conn, Store
 
@@ -32,6 +33,7 @@ class Request:
     host: str = ""
     query: str = ""
     blob: Blob | None = None
+    now_s: int = 0
 
     def header(self, name: str, default: str = "") -> str:
         """Value of a header field by its lower-case name."""
@@ -56,7 +58,8 @@ class Node:
     """What a URL names, loaded once per request. href is percent-encoded and ends in "/" exactly for collections.
 
     kind: see dav.tree.KINDS. owner: the account whose home or principal it is; None above the homes.
-    zone: the zone for floating times when the request names one. body, dead: filled beforehand by whoever answers about many nodes, so that no getter asks the store row by row.
+    zone: the zone for floating times when the request names one. body, dead, locks (the DAV:activelock elements that cover
+    it): filled beforehand by whoever answers about many nodes, so that no getter asks the store row by row.
     """
 
     kind: str
@@ -66,7 +69,8 @@ class Node:
     object: ObjectRecord | None = None
     body: bytes | None = None
     dead: dict[str, str] | None = None
-    zone: Any = None
+    zone: Zone | None = None
+    locks: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from dav import tree
 from dav.context import Ctx, Node
 from dav.filters.card import Plan
 from dav.vcard import directory_card
@@ -24,19 +21,20 @@ def card_of(account: Account) -> bytes:
     )
 
 
-def search(ctx: Ctx, plan: Plan | None) -> Iterator[Node]:
-    """Accounts that may match, with their cards. Without a search text nothing is found: the directory is not listed."""
+def card_node(ctx: Ctx, account: Account) -> Node:
+    """The card of an account as a resource, its body included."""
+    return Node("directory-card", ctx.urls.directory(f"{account.name}.vcf"), account, body=card_of(account))
+
+
+def search(ctx: Ctx, plan: Plan | None) -> tuple[list[Node], bool]:
+    """Cards of accounts that may match, at most limits.search_results, and whether there are more.
+
+    Without a search text nothing is found: the directory is not listed.
+    """
     if plan is None or plan.column not in _FIELDS:
-        return
+        return [], False
+    most = ctx.config.limits.search_results
     found = accounts.search_accounts(
-        ctx.conn, plan.text, fields=_FIELDS[plan.column], match="contains", limit=ctx.config.limits.search_results
+        ctx.conn, plan.text, fields=_FIELDS[plan.column], match="contains", limit=most + 1
     )
-    for account in found:
-        if account.active:
-            yield node_of(ctx, account)
-
-
-def node_of(ctx: Ctx, account: Account) -> Node:
-    node = tree.directory_node(ctx, account)
-    node.body = card_of(account)
-    return node
+    return [card_node(ctx, account) for account in found[:most]], len(found) > most

@@ -48,5 +48,6 @@ _FROM_STORAGE: tuple[tuple[type[Exception], int, str | None, str], ...] = (
     (errors.UidTaken, 403, c("no-uid-conflict"), "Another object has this UID."),
     (errors.QuotaExceeded, 507, d("quota-not-exceeded"), "The account's quota is used up."),
     (errors.ForeignToken, 403, d("valid-sync-token"), "This sync token is not one of this collection."),
+    (errors.NameTooLong, 414, None, "The name, or the path with it, is too long."),
     (errors.StoreBusy, 503, None, "The store is busy; try again."),
 )

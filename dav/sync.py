@@ -2,12 +2,14 @@
 
 A token is a URI, `data:,EPOCH.COLLECTION.NUMBER`: the store's epoch (a restored backup has another), the collection, and its
 change number. A first sync that is cut into pages adds `.BOUND`, the number at which it began, so that later pages leave out
-what had been removed before. The token of a home adds, after a `;`, the state of each collection in it.
+what had been removed before. The token of a home adds, after a `;`, each collection in it: its number, its state, and a
+hash of its name.
 """
 
 from __future__ import annotations
 
 import hashlib
+import zlib
 from dataclasses import dataclass, field
 
 from dav.context import Ctx, Node
@@ -29,17 +31,22 @@ _PREFIX = "data:,"
 class Token:
     """A parsed token. number 0: nothing seen. bound: see above; None outside a first sync's pages.
 
-    members: of a home, collection id → state.
+    members: of a home, collection id → (state, name_hash).
     """
 
     number: int = 0
     bound: int | None = None
-    members: dict[int, int] = field(default_factory=dict)
+    members: dict[int, tuple[int, int]] = field(default_factory=dict)
 
 
 def state(collection: Collection) -> int:
     """A number that rises with every change in a collection or of its properties."""
     return collection.change_seq + collection.props_seq
+
+
+def name_hash(name: str) -> int:
+    """Tells the name of a collection that has gone from names of plain members that have gone; 32 bits."""
+    return zlib.crc32(name.encode())
 
 
 def token(ctx: Ctx, node: Node) -> str:
@@ -58,7 +65,7 @@ def token_at(ctx: Ctx, collection: Collection, number: int, bound: int | None = 
 
 def home_token(ctx: Ctx, home: Collection, members: list[Collection]) -> str:
     """The token of a home and the collections in it."""
-    seen = ",".join(f"{member.id:x}-{state(member):x}" for member in members)
+    seen = ",".join(f"{member.id:x}-{state(member):x}-{name_hash(member.name):x}" for member in members)
     return f"{token_at(ctx, home, home.change_seq)};{seen}"
 
 
@@ -79,8 +86,8 @@ def parse(ctx: Ctx, collection: Collection, text: str) -> Token:
         epoch, collection_id, number, *bound = head.split(".")
         members = {}
         for part in tail.split(",") if tail else ():
-            key, _, value = part.partition("-")
-            members[int(key, 16)] = int(value, 16)
+            key, value, name = part.split("-")
+            members[int(key, 16)] = int(value, 16), int(name, 16)
         found = Token(int(number, 16), int(bound[0], 16) if bound else None, members)
         foreign = epoch != ctx.store.epoch or int(collection_id, 16) != collection.id
     except ValueError:

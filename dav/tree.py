@@ -1,11 +1,15 @@
-"""Path → Node: what a URL names, with at most two indexed queries."""
+"""Path → Node: what a URL names, with at most two indexed queries; and what is in a node."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from dav import directory
+from dav.access import denied
 from dav.context import Ctx, Node
 from dav.errors import DavError
 from dav.names import d
-from dav.urls import Place, encode_segment
+from dav.urls import HOME_AREAS, Place, encode_segment
 from storage import accounts, collections, objects
 from storage.records import Account, Collection, ObjectRecord
 
@@ -19,6 +23,7 @@ KINDS = (
 HOMES = frozenset({"calendar-home", "addressbook-home", "files-home"})
 COLLECTIONS = frozenset(KINDS) - {"event", "card", "file", "directory-card"}
 MEMBERS = frozenset({"event", "card", "file"})
+HOLDERS = HOMES | {"folder"}  # collections in which other collections may stand
 
 _HOME_KIND = {"calendars": "calendar-home", "addressbooks": "addressbook-home", "files": "files-home"}
 _MEMBER_KIND = {
@@ -85,8 +90,6 @@ def require_parent(ctx: Ctx, place: Place) -> Node:
 
 def foreign(ctx: Ctx, place: Place) -> DavError:
     """The answer to a write in another account's home: the same whether anything is there or not."""
-    from dav.access import denied
-
     return denied(ctx.urls.collection(place.area, place.account, place.path), d("bind"))
 
 
@@ -132,22 +135,70 @@ def _directory(ctx: Ctx, place: Place) -> Node | None:
         return None
     if not place.path:
         return Node("directory", ctx.urls.directory())
-    if not place.path.endswith(".vcf"):
+    if not place.path.endswith(".vcf") or place.slash:
         return None
-    from dav import directory
-
     account = accounts.account_by_name(ctx.conn, place.path[: -len(".vcf")])
-    if account is None or not account.active:
-        return None
-    node = directory_node(ctx, account)
-    node.body = directory.card_of(account)
-    return node
+    return directory.card_node(ctx, account) if account is not None and account.active else None
 
 
-def directory_node(ctx: Ctx, account: Account) -> Node:
-    return Node("directory-card", ctx.urls.directory(f"{account.name}.vcf"), account)
+# ---- what is in a node -------------------------------------------------------------------------------------------------
 
 
-def place_of(ctx: Ctx, href: str) -> Place | None:
-    """The place that an href in a request body names, or None."""
-    return ctx.urls.parse_href(href)
+def below(ctx: Ctx, node: Node, how_deep: str) -> Iterator[Node]:
+    """What is in a node, without itself; how_deep: "0", "1" or "infinity". Each collection's own collections come first.
+
+    Raises DavError(403, propfind-finite-depth) when "infinity" would list more than limits.infinity_members of one home.
+    """
+    if how_deep == "0" or node.kind not in COLLECTIONS:
+        return
+    if node.collection is None:
+        for child in _above_homes(ctx, node):
+            yield child
+            if how_deep == "infinity":
+                yield from below(ctx, child, how_deep)
+        return
+    assert node.owner is not None
+    if how_deep == "1":
+        if node.kind in HOLDERS:
+            for collection in collections.children(ctx.conn, node.collection.id):
+                yield collection_node(ctx, node.owner, collection)
+        yield from members(ctx, node)
+        return
+    inside = collections.descendants(ctx.conn, node.collection)
+    _check_size(ctx, node.collection, inside)
+    for collection in inside:
+        child = collection_node(ctx, node.owner, collection)
+        yield child
+        yield from members(ctx, child)
+    yield from members(ctx, node)
+
+
+def _check_size(ctx: Ctx, top: Collection, inside: list[Collection]) -> None:
+    total = len(inside)
+    for collection in (top, *inside):
+        total += collections.member_count(ctx.conn, collection.id)
+        if total > ctx.config.limits.infinity_members:
+            # RFC 4918 §9.1.1: a server may refuse infinite depth, and says so with this element.
+            raise DavError(403, d("propfind-finite-depth"), "This collection is too large for Depth: infinity.")
+
+
+def members(ctx: Ctx, node: Node) -> Iterator[Node]:
+    """The members of a collection that are no collections, by name."""
+    assert node.collection is not None and node.owner is not None
+    kind, base, owner, collection = member_kind(node.collection), node.href, node.owner, node.collection
+    for record in objects.list_objects(ctx.conn, collection.id):
+        yield Node(kind, base + encode_segment(record.name), owner, collection, record)
+
+
+def _above_homes(ctx: Ctx, node: Node) -> Iterator[Node]:
+    """Above the homes only the way to the own account is shown: nobody learns here who else has one."""
+    own = ctx.account
+    if node.kind in ("host", "root"):
+        yield Node("principals", ctx.urls.principals())
+        for area in HOME_AREAS:
+            yield Node("container", ctx.urls.area_root(area))
+    elif node.kind == "principals":
+        yield principal_node(ctx, own)
+    elif node.kind == "container":
+        area = node.href.rstrip("/").rpartition("/")[2]
+        yield collection_node(ctx, own, collections.home(ctx.conn, own.id, area))

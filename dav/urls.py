@@ -19,7 +19,7 @@ from urllib.parse import quote, unquote_to_bytes, urlsplit
 from dav.errors import DavError
 
 HOME_AREAS = ("calendars", "addressbooks", "files")
-NAME_BYTES_MAX = 1500  # of one path segment, decoded; DAVx5 names objects by their UID, which can be long
+NAME_BYTES_MAX = 1000  # of one path segment, decoded; DAVx5 names objects by their UID, which can be long
 _SAFE = "!$&'()*+,;=:~-._"  # RFC 3986 pchar without "@": Apple's clients want %40 (one spelling, always the same)
 _PLAIN = re.compile(r"[A-Za-z0-9!$&'()*+,;=:~\-._]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
@@ -57,8 +57,8 @@ class Urls:
     def parse(self, raw_path: str) -> Place:
         """The place of a percent-encoded path.
 
-        Raises DavError(404) for what is not ours and DavError(400) for paths that name nothing anywhere: encoded slashes,
-        "." and ".." segments, control characters, bytes that are not UTF-8, over-long names.
+        Raises DavError(404) for what is not ours, DavError(400) for paths that name nothing anywhere: encoded slashes,
+        "." and ".." segments, control characters, bytes that are not UTF-8; and DavError(414) for over-long names.
         """
         if self.base:
             if raw_path != self.base and not raw_path.startswith(self.base + "/"):
@@ -81,24 +81,22 @@ class Urls:
             return Place(area, slash=slash)
         return Place(area, parts[2], "/".join(parts[3:]), slash)
 
-    def parse_href(self, href: str, hosts: frozenset[str] = frozenset()) -> Place | None:
-        """The place of an href in a body or header: an absolute path or an absolute URL; None when it is not ours.
+    def parse_href(self, href: str) -> Place | None:
+        """The place of an href in a body: an absolute path or an absolute URL; None when it is not ours.
 
-        hosts: authorities ("host" or "host:port") that count as this server; an empty set takes any, since the path decides.
+        The host of a URL is not compared: a proxy may give us another name than the client knows, and nothing is
+        fetched from it.
         """
         href = href.strip()
-        if "://" in href:
+        if not href.startswith("/"):
             try:
                 url = urlsplit(href)
             except ValueError:
                 return None
-            if hosts and url.netloc.lower() not in hosts:
+            if url.scheme.lower() not in ("http", "https"):
                 return None
             href = url.path or "/"
-        else:
-            href = href.partition("?")[0].partition("#")[0]
-        if not href.startswith("/"):
-            return None
+        href = href.partition("?")[0].partition("#")[0]
         try:
             return self.parse(href)
         except DavError:
@@ -132,7 +130,7 @@ class Urls:
 
 
 def decode_segment(segment: str) -> str:
-    """One path segment, percent-decoded once, NFC. Raises DavError(400)."""
+    """One path segment, percent-decoded once, NFC. Raises DavError(400), DavError(414) for a name that is too long."""
     if "%" in segment or not segment.isascii():
         try:
             segment = unicodedata.normalize("NFC", unquote_to_bytes(segment).decode())

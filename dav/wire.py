@@ -46,7 +46,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().data_received(data)
         if not self._in_head:
             return
-        self._head_bytes = self._head_bytes + len(data) if began_before else 0
+        self._head_bytes = self._head_bytes + len(data) if began_before else 1
         if self._head_bytes > HEAD_BYTES_MAX:
             self._refuse(b"HTTP/1.1 431 Request Header Fields Too Large\r\n")
         elif self._timer is None:

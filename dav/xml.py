@@ -19,6 +19,8 @@ Element = etree._Element
 # XML 1.0 §2.2: what a document cannot carry, not even as a character reference.
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _SPECIAL = re.compile(r"[&<>\r]")
+_REMEMBERED_CHARS_MAX = 200
+_ELEMENT_BYTES_MIN = len("<a></a>")
 
 
 def parse(body: bytes, limits: Limits) -> Element:
@@ -38,9 +40,9 @@ def parse(body: bytes, limits: Limits) -> Element:
         root = etree.fromstring(body, parser)
     except (etree.XMLSyntaxError, ValueError) as error:
         raise DavError(400, detail=f"The body is not well-formed XML: {error}") from None
-    if root.getroottree().docinfo.internalDTD is not None or b"<!DOCTYPE" in body[:4096]:
+    if root.getroottree().docinfo.internalDTD is not None:
         raise DavError(400, detail="The body has a DOCTYPE, which is not accepted.")
-    if len(body) > 4096:
+    if len(body) > _ELEMENT_BYTES_MIN * limits.xml_depth:  # shorter ones cannot break a limit
         _check_shape(root, limits)
     return root
 
@@ -60,11 +62,6 @@ def _check_shape(root: Element, limits: Limits) -> None:
 def children(element: Element) -> list[Element]:
     """Child elements; comments and processing instructions are gone already."""
     return [child for child in element if isinstance(child.tag, str)]
-
-
-def find(element: Element, name: str) -> Element | None:
-    """The first child with this Clark name."""
-    return element.find(name)
 
 
 def text_of(element: Element) -> str:
@@ -104,9 +101,13 @@ def split_clark(name: str) -> tuple[str, str]:
     return "", name
 
 
-@lru_cache(maxsize=4096)
 def tags(name: str) -> tuple[str, str, str]:
     """(start tag, end tag, empty tag) of a Clark name; a namespace without a prefix of ours is declared in place."""
+    # Names come from clients: only short ones are remembered.
+    return _remembered_tags(name) if len(name) <= _REMEMBERED_CHARS_MAX else _make_tags(name)
+
+
+def _make_tags(name: str) -> tuple[str, str, str]:
     namespace, local = split_clark(name)
     prefix = PREFIXES.get(namespace)
     if prefix:
@@ -115,6 +116,9 @@ def tags(name: str) -> tuple[str, str, str]:
         return f'<{local} xmlns="">', f"</{local}>", f'<{local} xmlns=""/>'
     declared = f"x:{local} xmlns:x={attribute(namespace)}"
     return f"<{declared}>", f"</x:{local}>", f"<{declared}/>"
+
+
+_remembered_tags = lru_cache(maxsize=4096)(_make_tags)
 
 
 def wrap(name: str, inner: str) -> str:

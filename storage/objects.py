@@ -28,8 +28,8 @@ UID_BYTES_MAX = 1000
 CARD_COLUMNS = ("fn", "n", "nickname", "org", "email", "tel")
 # Kinds of collections in which other collections may stand, so that a name may be one's already.
 _NESTING_KINDS = frozenset({"folder", "home"})
-# Open ends of a range: beyond everything that is stored.
-_NEVER_BEFORE, _NEVER_AFTER = BEGINLESS - 1, ENDLESS + 1
+# Open ends of a range.
+_NEVER_BEFORE, _NEVER_AFTER = BEGINLESS, ENDLESS
 
 _o = schema.objects
 _b = schema.bodies
@@ -190,13 +190,15 @@ def busy_in_range(
     return found, [_record(row) for row in rows]
 
 
-def changes_since(conn: Conn, collection_id: int, change_seq: int, *, limit: int) -> tuple[list[Change], bool]:
+def changes_since(
+    conn: Conn, collection_id: int, change_seq: int, *, limit: int, first: bool | None = None
+) -> tuple[list[Change], bool]:
     """The newest change of each member after change_seq, oldest first, up to `limit`; and whether there are more.
 
-    For change_seq 0, a first synchronisation, removed members are left out (RFC 6578 §3.4). Raises ForeignToken when
-    the collection never gave out that number. One statement, two when nothing has changed.
+    first: a first synchronisation (default: change_seq is 0), which leaves removed members out (RFC 6578 §3.4). Raises
+    ForeignToken when the collection never gave out that number. One statement, two when nothing has changed.
     """
-    if change_seq == 0:
+    if change_seq == 0 if first is None else first:
         rows = _FIRST_CHANGES.all(conn, collection_id=collection_id, n=limit + 1)
     else:
         rows = _CHANGES.all(conn, collection_id=collection_id, since=change_seq, n=limit + 1)

@@ -76,6 +76,10 @@ class WriterQueue:
             self._unlock_file()
         self._next()
 
+    def waiting(self) -> int:
+        """How many threads of this process stand in the queue."""
+        return len(self._waiting)
+
     def close(self) -> None:
         """Close the lock files. Nobody may hold or want the lock any more."""
         if self._files is not None:

@@ -23,6 +23,7 @@ from storage.engine import Store, transaction
 from storage.records import Account
 
 NAMESPACES = " ".join(f'xmlns:{prefix}="{namespace}"' for namespace, prefix in PREFIXES.items())
+Prepared = tuple[str, str, bytes, list[tuple[str, str]], int]
 NOW_S = 1_795_000_000  # 18 November 2026; tests move it by server.clock.now_s
 
 
@@ -135,6 +136,14 @@ class Server:
         """One request. chunk: bytes in each piece of the body, 0 for all at once."""
         return self._loop.run_until_complete(self._call(method, path, body, headers, chunk))
 
+    def together(self, *requests: Prepared) -> list[Answer]:
+        """Several requests at the same time, each in a worker thread of the app."""
+
+        async def all_of_them() -> list[Answer]:
+            return list(await asyncio.gather(*(self._call(*one) for one in requests)))
+
+        return self._loop.run_until_complete(all_of_them())
+
     async def _call(self, method: str, path: str, body: bytes, headers: list[tuple[str, str]], chunk: int) -> Answer:
         raw_path, _, query = path.partition("?")
         pieces: Iterator[bytes] = iter(
@@ -198,6 +207,10 @@ class Client:
         return "/".join(("/dav", area, quote(self.name, safe=""), *(quote(name, safe="") for name in names)))
 
     def request(self, verb: str, path: str, body: bytes | str = b"", *, chunk: int = 0, **headers: str) -> Answer:
+        return self.server.call(*self.prepare(verb, path, body, chunk=chunk, **headers))
+
+    def prepare(self, verb: str, path: str, body: bytes | str = b"", *, chunk: int = 0, **headers: str) -> Prepared:
+        """A request that is not sent yet, for Server.together."""
         fields = [("host", self.host)]
         if self.account is not None:
             pair = f"{self.account.name}:{self.account.name}".encode()
@@ -208,7 +221,7 @@ class Client:
             fields.append(("content-length", str(len(data))))
         if not path.startswith("/"):
             path = f"/dav/{path}"
-        return self.server.call(verb, path, data, fields, chunk)
+        return verb, path, data, fields, chunk
 
     def options(self, path: str, **headers: str) -> Answer:
         return self.request("OPTIONS", path, **headers)

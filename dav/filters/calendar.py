@@ -192,8 +192,9 @@ def _parse_comp(element: Element, level: int) -> CompFilter:
     if _alone(children):
         return CompFilter(name, is_not_defined=True)
     time_range = _only(children, "time-range", element)
-    if time_range is not None and name not in _RANGED:
-        if level == 0 or name == "VTIMEZONE":
+    # CLIENT python-caldav 3.6 (2026): puts the range into VCALENDAR when it asks for components of any kind.
+    if time_range is not None and name not in _RANGED and level > 0:
+        if name == "VTIMEZONE":
             raise _invalid(f"A time-range in {name[:40]} means nothing (RFC 4791 section 9.9).")
         raise DavError(403, c("supported-filter"), f"A time-range in {name[:40]} is not supported.")
     return CompFilter(
@@ -307,7 +308,7 @@ def plan(filter: CalendarFilter) -> Plan:
     root = filter.root
     if root is None:
         return Plan(exact=True)
-    if root.is_not_defined or (root.any_of and len(root.props) + len(root.comps) > 1):
+    if root.is_not_defined or root.time_range is not None or (root.any_of and len(root.props) + len(root.comps) > 1):
         return Plan()
     for comp in root.comps:
         if comp.name in _INDEXED and not comp.is_not_defined:
@@ -343,7 +344,10 @@ def matches(filter: CalendarFilter, obj: CalendarObject, *, floating_zone: Zone,
         return True
     if root.is_not_defined:
         return False
-    return _Matcher(obj, floating_zone, limits).holds(root, obj.calendar, None)
+    matcher = _Matcher(obj, floating_zone, limits)
+    if root.time_range is not None and not matcher.overlaps(root.time_range):
+        return False
+    return matcher.holds(root, obj.calendar, None)
 
 
 @dataclass(slots=True)
@@ -360,6 +364,11 @@ class _Matcher:
             return True
         results = self._conditions(filter, component, instance)
         return any(results) if filter.any_of else all(results)
+
+    def overlaps(self, span_s: TimeRange) -> bool:
+        """Whether the object's own components, of whatever kind, overlap a range that stands in VCALENDAR."""
+        name = self.obj.name
+        return name in _RANGED and self._comp(CompFilter(name, time_range=span_s), self.obj.calendar, None)
 
     def _conditions(self, filter: CompFilter, component: Component, instance: Occurrence | None) -> Iterator[bool]:
         for prop in filter.props:

@@ -302,10 +302,20 @@ def _one_per_period(rule: Rule) -> bool:
 
 def _candidates(rule: Rule, start: int, seek: int | None, end: int, whole_days: bool, budget: Budget) -> Iterator[int]:
     """Walls of all periods from near `seek` on, possibly with some before start or after end."""
+    if _impossible(rule):
+        return iter(())
     if rule.freq >= HOURLY:
         found = _sub_daily(rule, start, seek, end, whole_days, budget)
         return (wall - wall % _DAY_S for wall in found) if whole_days else found
     return _daily_or_longer(rule, start, seek, end, whole_days, budget)
+
+
+def _impossible(rule: Rule) -> bool:
+    """True for days that no year has, such as 30 February: known without a search."""
+    if not rule.months or not rule.monthdays or rule.skip != "OMIT":
+        return False
+    longest = max(_month_length(2024, month) for month in rule.months)
+    return all(abs(number) > longest for number in rule.monthdays)
 
 
 def _daily_or_longer(

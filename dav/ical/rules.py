@@ -31,6 +31,7 @@ MAIN_COMPONENTS = ("VEVENT", "VTODO", "VJOURNAL", "VFREEBUSY", "VAVAILABILITY", 
 _NAME = re.compile(r"[A-Z0-9_-]+", re.ASCII)
 _ONCE = ("UID", "DTSTART", "DTEND", "DUE", "DURATION", "RECURRENCE-ID")
 _YEAR_ZERO = re.compile(r"0000[0-9]{4}(?:T|$)", re.ASCII)
+_FOLD = re.compile(rb"\r?\n[ \t]")
 _CR_FOLD = re.compile(rb"\r[ \t]")
 _CONTROLS = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
@@ -303,7 +304,7 @@ def _component_has(*names: str) -> Callable[[bytes, Document, CalendarObject], b
 
 def _not_utf8(body: bytes, document: Document, obj: CalendarObject) -> bool:
     try:
-        body.decode()
+        _FOLD.sub(b"", body).decode()
     except UnicodeDecodeError:
         return True
     return False
@@ -333,42 +334,50 @@ def _long_line(body: bytes, document: Document, obj: CalendarObject) -> bool:
 
 
 TOLERATED: tuple[Tolerance, ...] = (
-    Tolerance("RFC 5545 §3.6: no PRODID", "web feeds, jtx Board imports", _calendar_lacks("PRODID")),
-    Tolerance("RFC 5545 §3.6: no VERSION", "hand-made feeds", _calendar_lacks("VERSION")),
-    Tolerance("RFC 5545 §3.6.1: no DTSTAMP", "KDE, Google feeds", _lacks("DTSTAMP")),
+    Tolerance("RFC 5545 §3.6: no PRODID", "web feeds", _calendar_lacks("PRODID")),
+    Tolerance("RFC 5545 §3.6: no VERSION", "web feeds", _calendar_lacks("VERSION")),
+    Tolerance("RFC 5545 §3.6.1: no DTSTAMP", "KDE, Apple iCal 1.5, DDay.iCal", _lacks("DTSTAMP")),
     Tolerance(
         "RFC 4791 §4.1: METHOD in a stored object",
-        "any client that saves the file of an invitation",
+        "Outlook, Google, Evolution, Lotus Notes: the saved file of an invitation or an export",
         lambda body, document, obj: obj.calendar.first("METHOD") is not None,
     ),
-    Tolerance("RFC 5545 §3.2.19: TZID without VTIMEZONE", "Outlook, Google, RFC 7809 clients", _undefined_tzid),
-    Tolerance("RFC 5545 §3.1: lines longer than 75 octets", "Outlook, Lotus Notes", _long_line),
+    Tolerance(
+        "RFC 5545 §3.2.19: TZID without VTIMEZONE", "Apple Calendar, Outlook and Exchange, Evolution", _undefined_tzid
+    ),
+    Tolerance("RFC 5545 §3.1: lines longer than 75 octets", "Outlook, Lotus Notes, DavMail, eGroupware", _long_line),
     Tolerance(
         "RFC 5545 §3.1: line ends without CR",
-        "every script that writes a file",
+        "files saved on Unix, of any program",
         lambda body, document, obj: body.count(b"\n") != body.count(b"\r\n"),
     ),
-    Tolerance("RFC 5545 §3.1: bare CR line ends", "old Mac exports", lambda body, document, obj: b"\n" not in body),
+    Tolerance(
+        "RFC 5545 §3.1: bare CR line ends",
+        "files saved by old Mac editors",
+        lambda body, document, obj: b"\n" not in body,
+    ),
     Tolerance(
         "RFC 5545 §3.1: byte order mark", "Windows editors", lambda body, document, obj: body[:3] == b"\xef\xbb\xbf"
     ),
-    Tolerance("RFC 5545 §3.1.4: not UTF-8", "Lotus Notes, eGroupware: Latin-1", _not_utf8),
+    Tolerance("RFC 5545 §3.1.4: not UTF-8", "exports in Latin-1 that declare nothing", _not_utf8),
     Tolerance(
         "RFC 5545 §3.1: control characters in a value",
-        "text pasted into Outlook",
+        "titles with pasted text, of any program",
         lambda body, document, obj: _CONTROLS.search(body) is not None,
     ),
-    Tolerance("RFC 5545 §3.6.1: DTEND and DURATION both", "phpMyCalendar", _component_has("DTEND", "DURATION")),
-    Tolerance("RFC 5545: EXRULE, which it removed", "RFC 2445 exports", _component_has("EXRULE")),
+    Tolerance("RFC 5545 §3.6.1: DTEND and DURATION both", "Mozilla Calendar", _component_has("DTEND", "DURATION")),
+    Tolerance("RFC 5545: EXRULE, which it removed", "exports by RFC 2445 (until 2009)", _component_has("EXRULE")),
     Tolerance(
         "RFC 5545 §3.8.4.4: RRULE in an override",
-        "Cyrus imports of birthdays",
+        "cyrusimap/cyrus-imapd#2346 (bug report)",
         _component_has("RRULE", "RECURRENCE-ID"),
     ),
-    Tolerance("RFC 5545 §3.8.5.1: a DATE in a timed series or the reverse", "Outlook add-ins, old iCal", _mixed_exdate),
+    Tolerance(
+        "RFC 5545 §3.8.5.1: a DATE in a timed series or the reverse", "Exchange 2010, Google Calendar", _mixed_exdate
+    ),
     Tolerance(
         "RFC 5545 §3.8.2.2: DTEND equal to DTSTART",
-        "all-day events of many phones",
+        "flaimo.com iCal class",
         lambda body, document, obj: any(
             component.value("DTEND") is not None and component.value("DTEND") == component.value("DTSTART")
             for component in obj.components
@@ -376,7 +385,7 @@ TOLERATED: tuple[Tolerance, ...] = (
     ),
     Tolerance(
         "RFC 5545 §3.8.2.2: DTEND without the zone that DTSTART has",
-        "Mozilla Calendar of 2006",
+        "Mozilla Calendar",
         lambda body, document, obj: any(
             (end := component.first("DTEND")) is not None
             and (start := component.first("DTSTART")) is not None

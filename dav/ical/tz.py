@@ -280,12 +280,14 @@ class _ObjectZone:
 
     __slots__ = ("_budget", "_fixed", "_lookback", "_observances", "_years", "key")
 
-    def __init__(self, component: Component) -> None:
+    def __init__(self, component: Component, budget: Budget) -> None:
         self.key: str | None = None
-        self._budget = Budget(_STEPS_MAX)
+        self._budget = budget
         blocks = [c for c in component.components if c.name in ("STANDARD", "DAYLIGHT")][:_OBSERVANCES_MAX]
         self._observances: list[_Observance] = []
         for block in blocks:
+            if self._budget.steps < 0:
+                break
             try:
                 self._observances.append(_Observance(block, self._budget))
             except (ValueError, TooManyInstances):
@@ -373,23 +375,26 @@ def _wall(value: str) -> int | None:
         return None
 
 
-def vtimezone_zone(component: Component) -> Zone:
+def vtimezone_zone(component: Component, budget: Budget | None = None) -> Zone:
     """The zone that a VTIMEZONE component defines, whatever its name. Not cached; its cost is bounded.
+
+    budget: what it may cost, for several zones of one object together.
 
     Raises ValueError when it has no usable STANDARD or DAYLIGHT block.
     """
-    return _ObjectZone(component)
+    return _ObjectZone(component, budget or Budget(_STEPS_MAX))
 
 
 class Zones:
     """The time zones of one calendar object, by the TZID parameters in it."""
 
-    __slots__ = ("_by_tzid", "_calendar", "_definitions")
+    __slots__ = ("_budget", "_by_tzid", "_calendar", "_definitions")
 
     def __init__(self, calendar: Component) -> None:
         self._calendar = calendar
         self._by_tzid: dict[str, Zone | None] = {}
         self._definitions: dict[str, Component] | None = None
+        self._budget = Budget(2 * _STEPS_MAX)
 
     def zone(self, tzid: str) -> Zone | None:
         """The zone: by its own name, else by the object's VTIMEZONE; None when unknown (such times are floating)."""
@@ -417,7 +422,7 @@ class Zones:
         if named is not None:
             return named
         try:
-            return vtimezone_zone(definition)
+            return vtimezone_zone(definition, self._budget)
         except ValueError:
             return None
 

@@ -133,6 +133,7 @@ def _content(
         headers = (*headers, ("Content-Range", f"bytes {first}-{last}/{size}"))
     if head:
         return Response(status, (*headers, _length(size)))
+    length = (*headers, _length(last - first + 1))
     if body is None and record.blob is not None:
         folder, name = ctx.store.blob_dir, record.blob
 
@@ -144,10 +145,14 @@ def _content(
                     left -= len(chunk)
                     yield chunk
 
-        return Response(status, (*headers, _length(last - first + 1)), stream=stream)
+        return Response(status, length, stream=stream)
     if body is None:
         body = objects.body(ctx.conn, record)
-    return Response(status, headers, body if part is None else body[first : last + 1])
+    if part is None:
+        return Response(status, headers, body)
+    # A stream is sent as it is: the range counts the bytes of the resource, so they must not be compressed.
+    piece = body[first : last + 1]
+    return Response(status, length, stream=lambda conn: iter((piece,)))
 
 
 def stored_version(body: bytes) -> str:

@@ -9,7 +9,7 @@ from dav import access, conditions, target, tree, xml
 from dav.context import Ctx, Node, Request, Response, xml_response
 from dav.errors import DavError
 from dav.headers import Preconditions, depth_of, lock_token, preconditions, timeout
-from dav.locks import lockdiscovery, path_of, root_href
+from dav.locks import active_lock, lockdiscovery, path_of, root_href
 from dav.methods.allow import not_allowed
 from dav.methods.put import etag_of, type_of_name
 from dav.multistatus import multistatus, status_response
@@ -82,7 +82,8 @@ def handle(ctx: Ctx, asked: Asked) -> Response:
         asked.owner, asked.timeout_s, ctx.now_s + asked.timeout_s,
     )  # fmt: skip
     locks.create_lock(ctx.conn, lock)
-    inner = lockdiscovery(ctx, node)
+    # The new lock first: some clients take the first token of the body for theirs.
+    inner = "".join(active_lock(ctx, one) for one in (lock, *there.covering(ctx)))
     return _discovery(200 if there.node is not None else 201, inner, (("Lock-Token", f"<{lock.token}>"),))
 
 

@@ -12,12 +12,11 @@ from dav.context import Ctx, Node, Request, Response, xml_response
 from dav.errors import DavError
 from dav.headers import Preconditions, media_type, preconditions
 from dav.methods.allow import not_allowed
-from dav.multistatus import status_line
 from dav.names import c, cr, cs, d
-from dav.properties import PROPERTIES
+from dav.properties import PROPERTIES, Outcome
 from dav.target import Target
 from dav.urls import HOME_AREAS
-from dav.xml import ROOT_NAMESPACES, Element, tags
+from dav.xml import ROOT_NAMESPACES, Element
 from storage import collections
 
 Changes = list[tuple[str, Element | None]]
@@ -106,7 +105,7 @@ def handle(ctx: Ctx, make: Make) -> Response:
     parent = target.require_parent(there)
     access.require(ctx, parent, d("bind"))
     if make.kind is None:
-        return _refused(make, {d("resourcetype"): 403}, 403)
+        return _refused(make, {d("resourcetype"): Outcome(403, d("valid-resourcetype"))}, 403)
     check_location(ctx, parent, make.kind)
     check_room(ctx, there)
     conditions.check_creation(ctx, make.wanted, there)
@@ -151,8 +150,8 @@ def check_room(ctx: Ctx, there: Target, more: int = 1, levels: int = 1) -> None:
         raise DavError(507, detail=f"An account may have {limits.collections} collections.")
 
 
-def _set_properties(ctx: Ctx, node: Node, make: Make) -> dict[str, int]:
-    """{name: status} when the collection cannot be made as asked (RFC 5689 §3); {} when all is well.
+def _set_properties(ctx: Ctx, node: Node, make: Make) -> dict[str, Outcome]:
+    """{name: outcome} when the collection cannot be made as asked (RFC 5689 §3); {} when all is well.
 
     MKCALENDAR leaves out what cannot be kept: Apple's clients send more than a server has, and have no calendar at all
     when one property is refused.
@@ -160,7 +159,7 @@ def _set_properties(ctx: Ctx, node: Node, make: Make) -> dict[str, int]:
     if not make.changes:
         return {}
     results = properties.update(ctx, node, make.changes, creating=True)
-    refused = {name for name, status in results.items() if status not in (200, 424)}
+    refused = {name for name, outcome in results.items() if outcome.status not in (200, 424)}
     if not refused:
         return {}
     if not make.calendar_method or refused.intersection(_MUST_HOLD):
@@ -171,21 +170,8 @@ def _set_properties(ctx: Ctx, node: Node, make: Make) -> dict[str, int]:
     return {}
 
 
-def _refused(make: Make, results: dict[str, int], status: int) -> Response:
+def _refused(make: Make, results: dict[str, Outcome], status: int) -> Response:
     """RFC 5689 §3.3: which property failed, and which only failed with it."""
-    results = results | {name: 424 for name, _ in make.changes if name not in results}
-    by_status: dict[int, list[str]] = {}
-    for name, code in results.items():
-        by_status.setdefault(code, []).append(tags(name)[2])
-    parts = []
-    for code, props in by_status.items():
-        error = ""
-        if code == 403:
-            only_type = d("resourcetype") in results
-            condition = d("valid-resourcetype") if only_type else d("cannot-modify-protected-property")
-            error = f"<D:error>{tags(condition)[2]}</D:error>"
-        parts.append(
-            f"<D:propstat><D:prop>{''.join(props)}</D:prop><D:status>{status_line(code)}</D:status>{error}</D:propstat>"
-        )
+    results = results | {name: Outcome(424) for name, _ in make.changes if name not in results}
     name = "C:mkcalendar-response" if make.calendar_method else "D:mkcol-response"
-    return xml_response(status, (f"<{name} {ROOT_NAMESPACES}>", *parts, f"</{name}>"))
+    return xml_response(status, (f"<{name} {ROOT_NAMESPACES}>", properties.propstats(results), f"</{name}>"))

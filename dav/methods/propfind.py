@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 
 from dav import properties, tree, xml
 from dav.config import Limits
@@ -14,7 +15,6 @@ from dav.headers import depth_of, prefers_minimal, prefers_no_root
 from dav.multistatus import multistatus
 from dav.names import d
 from dav.properties.base import Selection
-from storage import collections, objects
 
 _CACHED_BODY_BYTES = 4096
 
@@ -53,65 +53,8 @@ _selection = lru_cache(maxsize=512)(_read)
 
 def handle(ctx: Ctx, wanted: Propfind) -> Response:
     node = tree.require(ctx, ctx.request.place)
-    nodes = below(ctx, node, wanted.depth)
-    if wanted.depth == "0" or wanted.root or node.kind not in tree.COLLECTIONS:
-        nodes = _with(node, nodes)
+    nodes: Iterable[Node] = tree.below(ctx, node, wanted.depth)
+    if wanted.root or wanted.depth == "0" or node.kind not in tree.COLLECTIONS:
+        nodes = chain([node], nodes)
     responses = list(properties.respond(ctx, nodes, wanted.selection))
     return multistatus(responses, items=len(responses))
-
-
-def _with(node: Node, nodes: Iterator[Node]) -> Iterator[Node]:
-    yield node
-    yield from nodes
-
-
-def below(ctx: Ctx, node: Node, how_deep: str) -> Iterator[Node]:
-    """What is in a node, without itself: collections first, then members.
-
-    Raises DavError(403, propfind-finite-depth) when Depth: infinity would list more than limits.infinity_members.
-    """
-    if how_deep == "0" or node.kind not in tree.COLLECTIONS:
-        return
-    if node.collection is None:
-        yield from _above_homes(ctx, node)
-        return
-    assert node.owner is not None
-    if how_deep == "1":
-        for collection in collections.children(ctx.conn, node.collection.id):
-            yield tree.collection_node(ctx, node.owner, collection)
-        yield from _members(ctx, node)
-        return
-    inside = collections.descendants(ctx.conn, node.collection)
-    total = len(inside)
-    for collection_id in (node.collection.id, *(collection.id for collection in inside)):
-        total += collections.member_count(ctx.conn, collection_id)
-        if total > ctx.config.limits.infinity_members:
-            # RFC 4918 §9.1.1: a server may refuse infinite depth, and says so with this element.
-            raise DavError(403, d("propfind-finite-depth"), "This collection is too large for Depth: infinity.")
-    for collection in inside:
-        child = tree.collection_node(ctx, node.owner, collection)
-        yield child
-        yield from _members(ctx, child)
-    yield from _members(ctx, node)
-
-
-def _members(ctx: Ctx, node: Node) -> Iterator[Node]:
-    assert node.collection is not None and node.owner is not None
-    kind = tree.member_kind(node.collection)
-    encode, base, owner, collection = tree.encode_segment, node.href, node.owner, node.collection
-    for record in objects.list_objects(ctx.conn, collection.id):
-        yield Node(kind, base + encode(record.name), owner, collection, record)
-
-
-def _above_homes(ctx: Ctx, node: Node) -> Iterator[Node]:
-    """Above the homes only the way to the own account is shown: nobody learns here who else has one."""
-    own = ctx.account
-    if node.kind in ("host", "root"):
-        yield Node("principals", ctx.urls.principals())
-        for area in ("calendars", "addressbooks", "files"):
-            yield Node("container", ctx.urls.area_root(area))
-    elif node.kind == "principals":
-        yield tree.principal_node(ctx, own)
-    elif node.kind == "container":
-        area = node.href.rstrip("/").rpartition("/")[2]
-        yield tree.collection_node(ctx, own, collections.home(ctx.conn, own.id, area))

@@ -8,8 +8,7 @@ from dav import access, properties, tree, xml
 from dav.conditions import check_write
 from dav.context import Ctx, Request, Response
 from dav.errors import DavError
-from dav.headers import prefers_minimal
-from dav.multistatus import multistatus
+from dav.multistatus import multistatus, propstat_response
 from dav.names import d
 from dav.xml import Element
 
@@ -19,7 +18,6 @@ class Proppatch:
     """changes: (name, element or None to remove) in document order."""
 
     changes: list[tuple[str, Element | None]]
-    minimal: bool
 
 
 def parse(request: Request) -> Proppatch:
@@ -30,14 +28,13 @@ def parse(request: Request) -> Proppatch:
     changes = properties.parse_changes(root)
     if not changes:
         raise DavError(400, detail="DAV:propertyupdate sets or removes nothing.")
-    return Proppatch(changes, prefers_minimal(request))
+    return Proppatch(changes)
 
 
 def handle(ctx: Ctx, wanted: Proppatch) -> Response:
     node = tree.require(ctx, ctx.request.place)
     access.require(ctx, node, d("write-properties"))
     check_write(ctx, node)
-    results = properties.update(ctx, node, wanted.changes)
-    if wanted.minimal and all(status == 200 for status in results.values()):
-        return Response(200)  # RFC 8144 §2.2
-    return multistatus([properties.update_response(node.href, results)])
+    outcomes = properties.update(ctx, node, wanted.changes)
+    # CLIENT macOS and iOS (2024): send return=minimal and take only a 207 for success, so RFC 8144 §2.2 is not used.
+    return multistatus([propstat_response(node.href, "", others=properties.propstats(outcomes))])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import mimetypes
-import time
 from dataclasses import dataclass
 from email.utils import formatdate
 
@@ -89,8 +88,7 @@ def read_payload(request: Request, area: str) -> Payload:
         try:
             kind = "event" if area == "calendars" else "card"
             _refuse_other_type(kind, request.header("content-type"))
-            # The horizon of the index counts from now; it is only a hint to the store, so no clock is passed in.
-            described = describe(kind, request.body, request.config, int(time.time()))
+            described = describe(kind, request.body, request.config, request.now_s)
         except DavError as refused:
             error = refused
     return Payload(request.body, None, etag_of(request.body), content_type, described, error)

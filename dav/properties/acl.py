@@ -16,7 +16,7 @@ _OWNED = _ALL - {"host", "root", "principals", "container", "directory", "direct
 
 # RFC 3744 §5.3: the tree of privileges, with what each stands for.
 _SUPPORTED = (
-    "<D:supported-privilege><D:privilege><D:all/></D:privilege><D:abstract/>"
+    "<D:supported-privilege><D:privilege><D:all/></D:privilege>"
     '<D:description xml:lang="en">Any operation</D:description>'
     "<D:supported-privilege><D:privilege><D:read/></D:privilege>"
     '<D:description xml:lang="en">Read</D:description>'
@@ -81,7 +81,7 @@ def _nothing(ctx: Ctx, node: Node) -> str:
 
 ROWS = (
     Property(d("current-user-principal"), "5397 §3", _ALL, _current_user),
-    Property(d("current-user-privilege-set"), "3744 §5.5", _ALL, _own_privileges),
+    Property(d("current-user-privilege-set"), "3744 §5.4", _ALL, _own_privileges),
     Property(d("supported-privilege-set"), "3744 §5.3", _ALL, lambda ctx, node: _SUPPORTED),
     Property(d("owner"), "3744 §5.1", _OWNED, _owner),
     Property(d("group"), "3744 §5.2", _OWNED - {"principal"}, _nothing),

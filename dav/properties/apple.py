@@ -6,7 +6,8 @@ from dav import sync
 from dav.context import Ctx, Node
 from dav.names import cs, ical
 from dav.properties.base import Property
-from dav.xml import escape, href_element, tags
+from dav.xml import escape, serialise, tags
+from storage import properties
 
 _CALENDARS = frozenset({"calendar", "subscribed"})
 # A calendar always has a colour, since clients that get none choose another one each time. Picked by the collection's key.
@@ -27,19 +28,8 @@ def _colour(ctx: Ctx, node: Node) -> str | None:
 
 
 def _write_colour(ctx: Ctx, node: Node, value: str | None) -> None:
-    from storage import properties
-
     assert node.collection is not None
     properties.set_property(ctx.conn, node.collection.id, ical("calendar-color"), value)
-
-
-def _parse_colour(element: object) -> str:
-    from lxml import etree
-
-    from dav.xml import serialise
-
-    assert isinstance(element, etree._Element)
-    return serialise(element)
 
 
 def _emails(ctx: Ctx, node: Node) -> str | None:
@@ -72,7 +62,7 @@ def _allowed_components(ctx: Ctx, node: Node) -> str:
 ROWS = (
     Property(cs("getctag"), "caldav-ctag §4.1", frozenset(sync.KINDS), _ctag),
     Property(
-        ical("calendar-color"), "Apple iCal", _CALENDARS, _colour, parse=_parse_colour, write=_write_colour, whole=True
+        ical("calendar-color"), "Apple iCal", _CALENDARS, _colour, parse=serialise, write=_write_colour, whole=True
     ),
     Property(cs("email-address-set"), "CalendarServer", frozenset({"principal"}), _emails),
     Property(cs("record-type"), "CalendarServer", frozenset({"principal"}), _record_type),

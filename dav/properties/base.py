@@ -1,4 +1,4 @@
-"""What a live property is, how many of them are read at once, and how PROPPATCH changes them."""
+"""What a live property is, and how the values of one node are written."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from dav.context import Ctx, Node
+from dav.ical.render import CalendarData
+from dav.vcard import AddressData
 from dav.xml import Element
 
 Getter = Callable[[Ctx, Node], str | None]
@@ -17,14 +19,15 @@ class Selection:
     """Which properties an answer shows.
 
     mode: "prop", "allprop" or "propname". names: what was asked for, in order, without doubles (with allprop: DAV:include).
-    minimal: leave out the 404 propstat (RFC 8144 §2.1). data, card: how calendar-data and address-data are wanted.
+    minimal: leave out the 404 propstat (RFC 8144 §2.1). data, card: how calendar-data and address-data are wanted; None
+    when they are not asked for.
     """
 
     mode: str
     names: tuple[str, ...] = ()
     minimal: bool = False
-    data: Any = None
-    card: Any = None
+    data: CalendarData | None = None
+    card: AddressData | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,7 @@ class Property:
     parse: request element → value, PURE, raises DavError. None means protected (RFC 4918 §15).
     write: stores a parsed value (None removes); must not fail for reasons that parse could have seen.
     at_creation: may only be written by MKCALENDAR and extended MKCOL (RFC 4791 §5.2.3).
-    allprop: shown by DAV:allprop. body: needs the member's body.
+    allprop: shown by DAV:allprop. body, locks: get needs node.body, node.locks, which are loaded for many at once.
     """
 
     name: str
@@ -50,6 +53,7 @@ class Property:
     whole: bool = False
     at_creation: bool = False
     body: bool = False
+    locks: bool = False
 
 
 # One step of rendering: (name, getter or None for a dead property, whole, start tag, end tag, empty tag).

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from dav import directory, properties, tree
 from dav.context import Ctx, Node, Request, Response
 from dav.errors import DavError
 from dav.filters import card
 from dav.headers import depth_of, prefers_minimal
-from dav.multistatus import multistatus, status_response
-from dav.names import cr, d
+from dav.names import cr
 from dav.properties.base import Selection
 from dav.reports.base import Report
+from dav.reports.calendar_query import cut_at
 from dav.vcard import check_card
 from dav.xml import Element
 from storage import collections, objects
@@ -36,10 +37,7 @@ class AddressbookQuery:
 def parse(request: Request, root: Element) -> AddressbookQuery:
     minimal = prefers_minimal(request)
     wanted = card.parse_filter(root.find(cr("filter")))
-    if any(root.find(name) is not None for name in (d("prop"), d("allprop"), d("propname"))):
-        selection = properties.parse_selection(root, minimal=minimal)
-    else:
-        selection = Selection("prop", (), minimal)
+    selection = properties.parse_optional_selection(root, minimal=minimal)
     text = root.findtext(f"{cr('limit')}/{cr('nresults')}")
     if text is not None and not text.strip().isdigit():
         raise DavError(400, detail="CR:nresults is a number.")
@@ -51,26 +49,22 @@ def run(ctx: Ctx, node: Node, query: AddressbookQuery) -> Response:
     limit = ctx.config.limits.query_results
     if query.limit is not None:
         limit = min(limit, query.limit)
-    nodes: list[Node] = []
-    cut: list[str] = []
-    for member in _matching(ctx, node, query):
-        if len(nodes) >= limit:
-            # RFC 6352 §8.6.2: a reply that is cut says so with a 507 for the collection.
-            cut = [status_response(node.href, 507, d("number-of-matches-within-limits"))]
-            break
-        nodes.append(member)
-    return multistatus([*properties.respond(ctx, nodes, query.selection), *cut], items=len(nodes))
+    if node.kind == "directory":
+        members, more = directory.search(ctx, query.plan)
+        found = [member for member in members if member.body is not None and _matches(member.body, query)]
+        # The search itself was cut: whatever it left out may match, so the answer is no whole one.
+        limit = min(limit, len(found)) if more else limit
+        responses = list(properties.respond(ctx, found[: limit + 1], query.selection))
+        return cut_at(limit, [*responses, ""] if more else responses, node.href)
+    responses = list(properties.respond(ctx, islice(_matching(ctx, node, query), limit + 1), query.selection))
+    return cut_at(limit, responses, node.href)
 
 
 def _matching(ctx: Ctx, node: Node, query: AddressbookQuery) -> Iterator[Node]:
-    if node.kind == "directory":
-        for member in directory.search(ctx, query.plan):
-            if member.body is not None and _matches(ctx, member.body, query):
-                yield member
-    elif node.kind == "card":
+    if node.kind == "card":
         assert node.object is not None
         node.body = objects.bodies(ctx.conn, [node.object.id]).get(node.object.id)
-        if node.body is not None and _matches(ctx, node.body, query):
+        if node.body is not None and _matches(node.body, query):
             yield node
     elif node.kind == "addressbook":
         if query.depth != "0":
@@ -95,13 +89,13 @@ def _in_book(ctx: Ctx, node: Node, query: AddressbookQuery) -> Iterator[Node]:
         bodies = objects.bodies(ctx.conn, [record.id for record in batch])
         for record in batch:
             body = bodies.get(record.id)
-            if body is not None and _matches(ctx, body, query):
+            if body is not None and _matches(body, query):
                 member = tree.member_node(ctx, node.owner, node.collection, record)
                 member.body = body
                 yield member
 
 
-def _matches(ctx: Ctx, body: bytes, query: AddressbookQuery) -> bool:
+def _matches(body: bytes, query: AddressbookQuery) -> bool:
     if not query.filter.props:
         return True
     try:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC as UTC_ZONE
 from datetime import datetime
+from itertools import islice
 
 from dav import properties, tree
 from dav.context import Ctx, Node, Request, Response
@@ -20,6 +21,7 @@ from dav.names import c, d
 from dav.properties.base import Selection
 from dav.properties.caldav import recurrence_limits, zone_of
 from dav.reports.base import Report
+from dav.urls import encode_segment
 from dav.xml import Element, text_of
 from storage import collections, objects
 from storage.records import Found, ObjectRecord
@@ -40,7 +42,7 @@ class CalendarQuery:
 
 
 def timezone_of(root: Element) -> Zone | None:
-    """The zone that a request names by C:timezone (RFC 4791 §9.8) or C:timezone-id (RFC 7809 §5.3).
+    """The zone that a request names by C:timezone (RFC 4791 §9.8) or C:timezone-id (RFC 7809 §6.2).
 
     Raises DavError(403, valid-calendar-data) or DavError(403, valid-timezone).
     """
@@ -65,10 +67,7 @@ def parse(request: Request, root: Element) -> CalendarQuery:
     if element is None:
         raise DavError(400, detail="A calendar-query needs a C:filter.")  # RFC 4791 §9.5
     wanted = calendar.parse_filter(element)
-    if any(root.find(name) is not None for name in (d("prop"), d("allprop"), d("propname"))):
-        selection = properties.parse_selection(root, minimal=minimal)
-    else:
-        selection = Selection("prop", (), minimal)
+    selection = properties.parse_optional_selection(root, minimal=minimal)
     # Without a Depth header RFC 4791 §7.8 would mean the collection alone, which matches nothing; clients mean its members.
     return CalendarQuery(
         selection, wanted, calendar.plan(wanted), timezone_of(root), depth_of(request, default="1")
@@ -77,21 +76,29 @@ def parse(request: Request, root: Element) -> CalendarQuery:
 
 def run(ctx: Ctx, node: Node, query: CalendarQuery) -> Response:
     limit = ctx.config.limits.query_results
-    nodes: list[Node] = []
-    for member in _matching(ctx, node, query):
-        if len(nodes) == limit:
-            # RFC 6578 §3.6 style, which clients of all kinds know: what is missing is said by a 507 for the collection.
-            cut = status_response(node.href, 507, d("number-of-matches-within-limits"))
-            return multistatus([*properties.respond(ctx, nodes, query.selection), cut], items=len(nodes))
-        member.zone = query.zone
-        nodes.append(member)
-    return multistatus(properties.respond(ctx, nodes, query.selection), items=len(nodes))
+    # One more than may be told, to see whether there are more. Bodies are let go batch by batch, as they are written.
+    found = islice(_matching(ctx, node, query), limit + 1)
+    responses = list(properties.respond(ctx, found, query.selection))
+    return cut_at(limit, responses, node.href)
+
+
+def cut_at(limit: int, responses: list[str], href: str) -> Response:
+    """The answer with at most `limit` responses; when there are more, a 507 for the collection says so.
+
+    RFC 6352 §8.6.2 and RFC 6578 §3.6 cut their reports in this way; calendar-query (RFC 4791 §7.8) names only the
+    condition, and clients know this form from the others.
+    """
+    items = min(len(responses), limit)
+    if len(responses) > limit:
+        responses[limit:] = [status_response(href, 507, d("number-of-matches-within-limits"))]
+    return multistatus(responses, items=items)
 
 
 def _matching(ctx: Ctx, node: Node, query: CalendarQuery) -> Iterator[Node]:
     if node.kind == "event":
         assert node.object is not None
         node.body = objects.bodies(ctx.conn, [node.object.id]).get(node.object.id)
+        node.zone = query.zone
         if node.body is not None and _matches(ctx, node.body, query, query.zone or zone_of(ctx, node)):
             yield node
         return
@@ -115,20 +122,17 @@ def _in_calendar(ctx: Ctx, node: Node, query: CalendarQuery) -> Iterator[Node]:
     zone = query.zone or zone_of(ctx, node)
     base, kind, owner, collection = node.href, tree.member_kind(node.collection), node.owner, node.collection
     wants_body = c("calendar-data") in query.selection.names
-    for batch in _found_batches(ctx, collection.id, query, zone):
+    candidates = _candidates(ctx, collection.id, query.plan, zone)
+    for start in range(0, len(candidates), _BATCH):
+        batch = candidates[start : start + _BATCH]
         unread = [found.record.id for found in batch if wants_body or not found.certain]
         bodies = objects.bodies(ctx.conn, unread) if unread else {}
         for found in batch:
             body = bodies.get(found.record.id)
             if not found.certain and (body is None or not _matches(ctx, body, query, zone)):
                 continue
-            yield Node(kind, base + tree.encode_segment(found.record.name), owner, collection, found.record, body)
-
-
-def _found_batches(ctx: Ctx, collection_id: int, query: CalendarQuery, zone: Zone) -> Iterator[list[Found]]:
-    found = _candidates(ctx, collection_id, query.plan, zone)
-    for start in range(0, len(found), _BATCH):
-        yield found[start : start + _BATCH]
+            href = base + encode_segment(found.record.name)
+            yield Node(kind, href, owner, collection, found.record, body, zone=query.zone)
 
 
 def _candidates(ctx: Ctx, collection_id: int, plan: calendar.Plan, zone: Zone) -> list[Found]:

@@ -12,10 +12,10 @@ from dav.context import Ctx, Node, Request, Response
 from dav.errors import DavError
 from dav.headers import prefers_minimal
 from dav.multistatus import multistatus, propstat_response
-from dav.names import DAV, d
+from dav.names import DAV, clark, d
 from dav.properties.base import Selection
 from dav.reports.base import Report
-from dav.xml import ROOT_NAMESPACES, Element, children, tags
+from dav.xml import ROOT_NAMESPACES, Element, children, href_element, tags
 
 _DEPTH_MAX = 4
 _HREFS_MAX = 500
@@ -47,11 +47,12 @@ def _read(element: Element, depth: int) -> tuple[Wanted, ...]:
     for child in children(element):
         if child.tag != d("property"):
             continue
-        name = child.get("name") or ""
-        if not name or any(character in name for character in "{}<>&\"' "):
-            raise DavError(400, detail="DAV:property needs a name.")
-        namespace = child.get("namespace", DAV)
-        found.append(Wanted(f"{{{namespace}}}{name}", _read(child, depth + 1)))
+        name = clark(child.get("namespace", DAV), child.get("name", ""))
+        try:
+            etree.QName(name)
+        except ValueError:
+            raise DavError(400, detail="DAV:property needs the name of an XML element.") from None
+        found.append(Wanted(name, _read(child, depth + 1)))
     return tuple(found)
 
 
@@ -101,7 +102,7 @@ def _targets(
         if target is not None:
             yield _expand(ctx, target, wanted, minimal, budget)
         else:
-            yield f"<D:href>{href.text or ''}</D:href>"
+            yield href_element(href.text or "")
 
 
 ROWS = (Report(d("expand-property"), "3253 §3.8", frozenset(tree.KINDS), parse, run),)

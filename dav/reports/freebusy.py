@@ -23,6 +23,8 @@ from dav.xml import Element
 from storage import objects
 from storage.records import Instance
 
+_BATCH = 200
+
 
 @dataclass(frozen=True, slots=True)
 class FreeBusy:
@@ -63,14 +65,14 @@ def busy_instances(ctx: Ctx, node: Node, start_s: int, end_s: int) -> Iterator[I
     instances, beyond = objects.busy_in_range(ctx.conn, node.collection.id, start_s, end_s, *local)
     for instance in instances:
         yield _settled(instance, zone) if instance.floating else instance
-    bodies = objects.bodies(ctx.conn, [record.id for record in beyond]) if beyond else {}
-    for body in bodies.values():
-        try:
-            obj = calendar_object(read(body).components[0])
-            found = busy_of(obj, start_s, end_s, floating_zone=zone, limits=recurrence_limits(ctx))
-        except (LineError, ValueError, IndexError):
-            continue  # unreadable: left out, as in queries
-        yield from (_settled(instance, zone) if instance.floating else instance for instance in found)
+    for start in range(0, len(beyond), _BATCH):
+        bodies = objects.bodies(ctx.conn, [record.id for record in beyond[start : start + _BATCH]])
+        for body in bodies.values():
+            try:
+                obj = calendar_object(read(body).components[0])
+                yield from busy_of(obj, start_s, end_s, floating_zone=zone, limits=recurrence_limits(ctx))
+            except (LineError, ValueError, IndexError):
+                continue  # unreadable: left out, as in queries
 
 
 def _settled(instance: Instance, zone: Zone) -> Instance:

@@ -9,6 +9,7 @@ from dav import properties, tree
 from dav.context import Ctx, Node, Request, Response
 from dav.errors import DavError
 from dav.headers import prefers_minimal
+from dav.ical.tz import Zone
 from dav.multistatus import multistatus, status_response
 from dav.names import c, cr, d
 from dav.properties.base import Selection
@@ -21,11 +22,14 @@ from storage import objects
 
 @dataclass(frozen=True, slots=True)
 class Multiget:
-    """hrefs: as they were sent, trimmed; answers repeat the canonical spelling where there is one."""
+    """hrefs: as they were sent, trimmed. What is found is answered under its one canonical spelling; what is not, as sent.
+
+    zone: for floating times, from the request; None = the calendar's.
+    """
 
     selection: Selection
     hrefs: tuple[str, ...]
-    zone: object
+    zone: Zone | None
 
 
 def parse(request: Request, root: Element) -> Multiget:
@@ -49,9 +53,9 @@ def run(ctx: Ctx, node: Node, wanted: Multiget) -> Response:
 
 
 def _answer(ctx: Ctx, node: Node, wanted: Multiget) -> Iterator[str]:
-    places: list[tuple[str, Place | None]] = [(href, ctx.urls.parse_href(href)) for href in wanted.hrefs]
+    places = [(href, ctx.urls.parse_href(href)) for href in wanted.hrefs]
     found = _load(ctx, node, [place for _, place in places if place is not None], wanted)
-    nodes: list[Node] = []
+    members: dict[str, Node] = {}
     missing: list[str] = []
     for href, place in places:
         member = found.get((place.area, place.account, place.path)) if place is not None else None
@@ -59,8 +63,8 @@ def _answer(ctx: Ctx, node: Node, wanted: Multiget) -> Iterator[str]:
             missing.append(href)
         else:
             member.zone = wanted.zone
-            nodes.append(member)
-    yield from properties.respond(ctx, nodes, wanted.selection)
+            members[member.href] = member  # two spellings of one address are one resource
+    yield from properties.respond(ctx, members.values(), wanted.selection)
     for href in missing:
         yield status_response(href, 404)
 
@@ -103,9 +107,11 @@ def _collection(ctx: Ctx, node: Node, place: Place) -> Node | None:
         if own == (place.area, place.account, place.path):
             return node
     parent = tree.find(ctx, place)
-    if parent is None or not (parent.href.startswith(node.href) or node.href.startswith(parent.href)):
-        return None  # RFC 4791 §7.9: hrefs name resources inside the collection, or the request's own resource
-    return parent
+    if parent is None:
+        return None
+    # RFC 4791 §7.9: hrefs name resources inside the collection, or the request's own resource.
+    inside = parent.href.startswith(node.href) if node.object is None else node.collection == parent.collection
+    return parent if inside else None
 
 
 _CALENDARS = frozenset({"calendar", "calendar-home", "inbox", "outbox", "event", "folder"})

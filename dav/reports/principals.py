@@ -19,7 +19,7 @@ from storage.records import Account
 
 # Which properties can be searched, in which fields of an account they stand, and what they are called.
 SEARCHABLE: dict[str, tuple[tuple[str, ...], str]] = {
-    d("displayname"): (("display_name",), "Name"),
+    d("displayname"): (("display_name", "name"), "Name"),  # an account without a display name shows its own name
     cs("email-address-set"): (("address",), "E-mail address"),
     c("calendar-user-address-set"): (("address",), "Calendar address"),
     cs("first-name"): (("display_name",), "First name"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dav import properties, sync, tree
@@ -15,6 +16,7 @@ from dav.reports.base import Report
 from dav.urls import encode_segment
 from dav.xml import Element, escape, text_of
 from storage import collections, objects
+from storage.records import Change, Collection
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +67,10 @@ def run(ctx: Ctx, node: Node, wanted: SyncCollection) -> Response:
 def _collection(ctx: Ctx, node: Node, wanted: SyncCollection, seen: sync.Token) -> Response:
     assert node.collection is not None and node.owner is not None
     limit = min(wanted.limit or ctx.config.limits.sync_page, ctx.config.limits.sync_page)
-    changes, more = objects.changes_since(ctx.conn, node.collection.id, seen.number, limit=limit)
-    bound = seen.bound
-    if not wanted.token and more:
-        bound = node.collection.change_seq
+    changes, more = objects.changes_since(
+        ctx.conn, node.collection.id, seen.number, limit=limit, first=not wanted.token
+    )
+    bound = node.collection.change_seq if not wanted.token else seen.bound
     base, kind, owner, collection = node.href, tree.member_kind(node.collection), node.owner, node.collection
     changed: list[Node] = []
     removed: list[str] = []
@@ -76,7 +78,7 @@ def _collection(ctx: Ctx, node: Node, wanted: SyncCollection, seen: sync.Token) 
         href = base + encode_segment(change.name)
         if change.record is not None:
             changed.append(Node(kind, href, owner, collection, change.record))
-        elif seen.number and not (bound is not None and change.change_seq <= bound):
+        elif not (bound is not None and change.change_seq <= bound):
             # RFC 6578 §3.5.2. Not in a first sync: what was gone before it began was never seen.
             removed.append(status_response(href, 404))
     number = changes[-1].change_seq if more else node.collection.change_seq
@@ -90,28 +92,43 @@ def _home(ctx: Ctx, node: Node, wanted: SyncCollection, seen: sync.Token) -> Res
     """A home lists the collections whose content or properties changed, and its own plain members."""
     assert node.collection is not None and node.owner is not None
     children = collections.children(ctx.conn, node.collection.id)
-    changed = [
-        tree.collection_node(ctx, node.owner, child)
-        for child in children
-        if seen.members.get(child.id) != sync.state(child)
-    ]
-    present = {child.name for child in children}
-    removed: list[str] = []
+    changed = []
+    for child in children:
+        state, _ = seen.members.get(child.id, (None, 0))
+        if state != sync.state(child):
+            changed.append(tree.collection_node(ctx, node.owner, child))
     changes, more = objects.changes_since(
-        ctx.conn, node.collection.id, seen.number, limit=ctx.config.limits.collections * 4
+        ctx.conn, node.collection.id, seen.number, limit=ctx.config.limits.collections * 4, first=not wanted.token
     )
-    for change in changes:
-        if change.record is not None:
-            changed.append(tree.member_node(ctx, node.owner, node.collection, change.record))
-        elif wanted.token and change.name not in present:
-            removed.append(status_response(node.href + encode_segment(change.name) + "/", 404))
     if more:
         # More removed collections than a home can ever list at once: begin again rather than tell half of it.
         raise DavError(403, d("valid-sync-token"), "Too much has changed since this token.")
+    changed += [
+        tree.member_node(ctx, node.owner, node.collection, change.record)
+        for change in changes
+        if change.record is not None
+    ]
+    removed = [status_response(node.href + name, 404) for name in _removed_names(seen, children, changes)]
     if wanted.limit is not None and len(changed) + len(removed) > wanted.limit:
         raise DavError(507, d("number-of-matches-within-limits"), "A home is listed whole.")  # RFC 6578 §3.7
     responses = [*properties.respond(ctx, changed, wanted.selection), *removed]
     return _answer(responses, sync.home_token(ctx, node.collection, children))
+
+
+def _removed_names(seen: sync.Token, children: list[Collection], changes: list[Change]) -> Iterator[str]:
+    """Last segments of the hrefs that a home has no more; the slash of a collection's belongs to it.
+
+    A tombstone does not say what the name stood for, but the token knows the names of the collections it has seen.
+    """
+    hashes = {child.id: sync.name_hash(child.name) for child in children}
+    gone = {name for key, (_, name) in seen.members.items() if hashes.get(key) != name}
+    present = {child.name for child in children}
+    for change in changes:
+        was_collection = sync.name_hash(change.name) in gone
+        if was_collection and change.name not in present:
+            yield encode_segment(change.name) + "/"
+        elif not was_collection and change.record is None and change.name not in present:
+            yield encode_segment(change.name)
 
 
 def _answer(responses: list[str], token: str) -> Response:

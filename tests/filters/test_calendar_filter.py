@@ -466,7 +466,6 @@ def test_endless_series_is_found_long_after_its_start(year: int) -> None:  # E5
     [
         comp("VEVENT"),
         comp("VCALENDAR") * 2,
-        comp("VCALENDAR", RANGE),
         comp("VCALENDAR", comp("VEVENT", comp("VTODO"))),
         comp("VCALENDAR", comp("VALARM")),
         comp("VCALENDAR", comp("VTIMEZONE", RANGE)),
@@ -490,6 +489,15 @@ def test_filter_that_the_rfc_does_not_allow_is_refused(inner: str) -> None:
     with pytest.raises(DavError) as refused:
         filter_of(inner)
     assert (refused.value.status, refused.value.condition) == (403, c("valid-filter"))
+
+
+@pytest.mark.parametrize(("start", "end", "expected"), [("20260302", "20260303", True), ("20260304", "20260305", False)])
+@pytest.mark.parametrize("name", ["VEVENT", "VTODO"])
+def test_range_in_vcalendar_asks_for_components_of_any_kind(name: str, start: str, end: str, expected: bool) -> None:
+    obj = event("DTSTART:20260302T100000Z", "DURATION:PT1H", name=name)
+    wanted = filter_of(comp("VCALENDAR", between(f"{start}T000000Z", f"{end}T000000Z")))
+    assert matches(wanted, obj, floating_zone=UTC, limits=LIMITS) is expected
+    assert plan(wanted) == Plan()
 
 
 def test_unknown_collation_is_refused_by_name() -> None:

@@ -22,8 +22,8 @@ from dav.ical.lines import (
 )
 
 PIECES = (
-    b'BEGIN:VCALENDAR|END:VCALENDAR|BEGIN:VEVENT|END:VEVENT|A;B="x:y":z|SUMMARY:\xc3\xa9\xff|\r\n|\n|\r|\r\n |\n\t| |:|;|"'
-    b"|\xef\xbb\xbf|\x00|\xe2\x80\xa8|\xc2\x85"
+    b'BEGIN:VCALENDAR|END:VCALENDAR|BEGIN:VEVENT|END:VEVENT|A;B="x:y":z|SUMMARY:\xc3\xa9\xff'
+    b'|\r\n|\n|\r|\r\n |\n\t| |:|;|"|\xef\xbb\xbf|\x00|\xe2\x80\xa8|\xc2\x85'
 ).split(b"|")
 FRAGMENTS = st.lists(st.sampled_from(PIECES), max_size=40).map(b"".join)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -140,25 +140,25 @@ def rules(draw: st.DrawFn) -> str:
     return text + f";BYMONTH={draw(st.integers(1, 12))}" if "YEARLY" in text and "BYMONTH=" not in text else text
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(rules(), st.datetimes(datetime(1990, 1, 1), datetime(2020, 1, 1)).map(lambda d: d.replace(microsecond=0)))
 def test_dateutil_agrees_on_common_rules(text: str, start: datetime) -> None:
-    end = datetime(start.year + 6, 1, 1)
-    expected = rrulestr(text, dtstart=start).between(start, end, inc=True)[:200]
-    found = []
-    for wall in walls(parse_rule(text), wall_of(start), before=wall_of(end), fallback=False, budget=Budget(500_000)):
-        found.append(local_of(wall))
-        if len(found) == 200:
-            break
-    assert found == expected
+    end = start + timedelta(days=60 if "HOURLY" in text else 400 if "DAILY" in text else 2200)
+    try:
+        expected = rrulestr(text, dtstart=start).between(start, end, inc=True)
+    except ValueError:  # dateutil sees beforehand that BYHOUR and INTERVAL never meet
+        expected = []
+    found = walls(parse_rule(text), wall_of(start), before=wall_of(end), fallback=False, budget=Budget(500_000))
+    assert [local_of(wall) for wall in found] == expected
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(rules(), st.datetimes(datetime(1970, 1, 1), datetime(2000, 1, 1)), st.integers(0, 20_000))
 def test_a_search_that_enters_near_the_window_finds_what_a_full_one_finds(
     text: str, start: datetime, days: int
 ) -> None:
     rule, first = parse_rule(text), wall_of(start.replace(microsecond=0))
+    days = days % 300 if "HOURLY" in text else days
     after = first + days * 86_400
     before = after + 400 * 86_400
     seen = list(walls(rule, first, after=after, before=before, fallback=False, budget=Budget(1_000_000)))
@@ -249,7 +249,7 @@ def test_a_hostile_rule_ends_soon(text: str, start: str) -> None:
 
 
 def test_many_hostile_rules_share_one_budget() -> None:
-    hostile = obj(event("DTSTART:19700101T000000Z", *["RRULE:FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30"] * 500))
+    hostile = obj(event("DTSTART:19700101T000000Z", *["RRULE:FREQ=DAILY;INTERVAL=7;BYDAY=MO"] * 500))
     started = time.process_time()
     with pytest.raises(TooManyInstances):
         occurrences(hostile, None, None, floating_zone=UTC)

@@ -178,6 +178,18 @@ def test_a_hostile_vtimezone_costs_little(block: str) -> None:
     assert time.process_time() - started < 2
 
 
+def test_many_hostile_vtimezones_in_one_object_share_one_budget() -> None:
+    block = (
+        "BEGIN:STANDARD\nDTSTART:00010101T000000\nRRULE:FREQ=YEARLY;COUNT=9000\nTZOFFSETFROM:+0100\nTZOFFSETTO:+0200\n"
+    )
+    text = "".join(f"BEGIN:VTIMEZONE\nTZID:X{n}\n{block}END:STANDARD\nEND:VTIMEZONE\n" for n in range(500))
+    zones = Zones(read(body(text, event())).components[0])
+    started = time.process_time()
+    known = sum(zones.zone(f"X{n}") is not None for n in range(500))
+    assert 0 < known < 100
+    assert time.process_time() - started < 2
+
+
 @pytest.mark.parametrize("text", ["", "BEGIN:STANDARD\nEND:STANDARD\n", "BEGIN:DAYLIGHT\nDTSTART:x\nEND:DAYLIGHT\n"])
 def test_a_vtimezone_without_usable_blocks_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="VTIMEZONE"):

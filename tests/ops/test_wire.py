@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import MutableMapping
 from typing import Any
 
 import pytest
+from uvicorn import Config
+from uvicorn.server import ServerState
 
-from dav.wire import TrustedProxies
+from dav import wire
+from dav.wire import BoundedProtocol, TrustedProxies
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -80,3 +84,81 @@ def test_a_malformed_host_is_ignored(host: bytes) -> None:
 
 def test_an_unknown_scheme_is_ignored() -> None:
     assert seen([(b"x-forwarded-proto", b"javascript")])[0] == "http"
+
+
+async def hello(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+    while (await receive()).get("more_body"):
+        pass
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": b"ok"})
+
+
+def talk(*pieces: bytes, pause_s: float = 0.0) -> bytes:
+    """What a server with our protocol answers to these pieces until it closes, or until it has nothing to say."""
+
+    async def scene() -> bytes:
+        config = Config(hello, http=BoundedProtocol, ws="none", lifespan="off", log_config=None)
+        config.load()
+        server = await asyncio.get_running_loop().create_server(
+            lambda: BoundedProtocol(config, ServerState(), {}), "127.0.0.1", 0
+        )
+        async with server:
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            answer = bytearray()
+
+            async def listen() -> None:
+                with contextlib.suppress(TimeoutError, ConnectionError):
+                    while chunk := await asyncio.wait_for(reader.read(65536), 10):
+                        answer.extend(chunk)
+
+            listening = asyncio.create_task(listen())
+            for piece in pieces:
+                writer.write(piece)
+                await asyncio.sleep(pause_s)
+            await listening
+            writer.close()
+            return bytes(answer)
+
+    return asyncio.run(scene())
+
+
+HEAD = b"PUT / HTTP/1.1\r\nhost: x\r\ncontent-length: 300000\r\n\r\n"
+LAST = HEAD.replace(b"host: x", b"host: x\r\nconnection: close")
+
+
+def test_a_head_in_pieces_and_a_large_body_are_served() -> None:
+    assert talk(LAST[:10], LAST[10:30], LAST[30:], b"x" * 300_000).count(b"HTTP/1.1 200 OK") == 1
+    # The body's end and the next request arrive together: the body does not count as head.
+    both = talk(
+        HEAD + b"x" * 150_000,
+        b"x" * 150_000 + b"GET / HT",
+        b"TP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
+        pause_s=0.02,
+    )
+    assert both.count(b"HTTP/1.1 200 OK") == 2
+
+
+def test_a_head_that_comes_too_slowly_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "HEAD_SECONDS_MAX", 0.1)
+    assert talk(b"GET / HT", b"TP/1.1\r\nhost: x\r\n", b"a: b\r\n", pause_s=0.2).startswith(b"HTTP/1.1 408 ")
+    # A body may take longer than a head.
+    assert talk(LAST, b"x" * 200_000, b"x" * 100_000, pause_s=0.2).startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_connection_that_says_nothing_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "HEAD_SECONDS_MAX", 0.1)
+    assert talk(b"", pause_s=0.2) == b""
+
+
+def test_a_second_request_that_stays_half_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "HEAD_SECONDS_MAX", 0.1)
+    get = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
+    answer = talk(get, get[:20], b"", pause_s=0.2)
+    assert answer.count(b"HTTP/1.1 200 OK") == 1
+    assert b"HTTP/1.1 408 " in answer
+
+
+def test_a_head_that_is_too_large_is_refused() -> None:
+    long = [b"x-a: " + b"a" * 30_000 + b"\r\n"] * 8
+    assert talk(b"GET / HTTP/1.1\r\n", *long, b"\r\n", pause_s=0.01).startswith(b"HTTP/1.1 431 ")
+    assert talk(b"GET / HTTP/1.1\r\n", long[0], b"connection: close\r\n\r\n", pause_s=0.01).startswith(b"HTTP/1.1 200 ")

@@ -30,6 +30,8 @@ CLIENTS = (
     "evolution",
     "thunderbird",
 )
+# davfs2 encodes the "%" of an address once more: it never finds a path that holds "%40".
+PLAIN_NAMES = {"davfs2"}
 # What caldav-server-tester finds missing although no RFC asks for it, or because the feature is not there yet.
 TESTER_MAY_MISS: dict[str, str] = {}
 
@@ -40,7 +42,8 @@ def test_a_real_client_works_from_the_root_address_alone(
     name: str, server: Server, material: Path, tmp_path: Path
 ) -> None:
     folder = material / "clients"
-    user, second = server.account(f"{name}@example.com"), server.account(f"{name}-2@example.com")
+    user = server.account(name if name in PLAIN_NAMES else f"{name}@example.com")
+    second = server.account(f"{name}-2@example.com")
     python = os.environ.get("CALDAV_PYTHON", sys.executable)
     commands = {".sh": ["bash"], ".py": [python], ".mjs": [os.environ.get("NODE", "node")]}
     (script,) = [folder / f"{name}{end}" for end in commands if (folder / f"{name}{end}").exists()]

@@ -11,7 +11,6 @@ import pytest
 from .servers import Server
 from .wire import CR, ICS, VCF, XMLNS, C, D, Dav, items, unfold, window
 
-
 # Where the index of the corpus says something else than the file: file → whether it holds several objects, and why.
 SEVERAL = {
     "ical-todo.ics": (True, "two VTODOs with different UIDs"),

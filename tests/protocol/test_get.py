@@ -66,6 +66,15 @@ def test_a_range_of_a_file_is_206(alice: Client) -> None:
     assert (beyond.status, beyond.headers["content-range"]) == (416, "bytes */10")
 
 
+def test_a_range_is_never_compressed(alice: Client) -> None:
+    alice.put("calendars/alice/plain.txt", b"0123456789" * 1000)
+    answer = alice.get("calendars/alice/plain.txt", range="bytes=0-4999", accept_encoding="gzip")
+    assert (answer.status, answer.body) == (206, b"0123456789" * 500)
+    assert "content-encoding" not in answer.headers
+    assert answer.headers["content-length"] == "5000"
+    assert alice.get("calendars/alice/plain.txt", accept_encoding="gzip").headers["content-encoding"] == "gzip"
+
+
 def test_a_range_of_a_file_in_the_row_is_206_too(alice: Client) -> None:
     alice.put("calendars/alice/plain", b"0123456789")
     answer = alice.get("calendars/alice/plain", range="bytes=8-")

@@ -90,8 +90,14 @@ def test_an_exclusive_lock_forbids_any_other(alice: Client) -> None:
 def test_shared_locks_live_together_and_one_token_is_enough(alice: Client) -> None:
     alice.put(X, b"x")
     first = locked(alice, X, scope="shared")
-    second = locked(alice, X, scope="shared")
+    answer = alice.lock(X, scope="shared")
+    second = token_of(answer)
     assert first != second
+    # The new one comes first, because some clients read no further.
+    assert [active.findtext(f"{d('locktoken')}/{d('href')}") for active in answer.xml.iter(d("activelock"))] == [
+        second,
+        first,
+    ]
     assert len(alice.locks(X)) == 2
     assert alice.lock(X).status == 423
     assert alice.put(X, b"y").status == 423

@@ -55,7 +55,7 @@ def test_mkcalendar_keeps_what_apple_and_davx5_send(alice: Client) -> None:
         "<D:resourcetype><D:collection/><C:calendar/></D:resourcetype><D:displayname>Arbeit &amp; Co</D:displayname>"
         '<C:supported-calendar-component-set><C:comp name="VTODO"/></C:supported-calendar-component-set>'
         '<IC:calendar-color symbolic-color="custom">#FF0000FF</IC:calendar-color>'
-        '<IC:calendar-order>3</IC:calendar-order>'
+        "<IC:calendar-order>3</IC:calendar-order>"
         f"<C:calendar-timezone>{ZONE}</C:calendar-timezone>"
         "<C:schedule-calendar-transp><C:transparent/></C:schedule-calendar-transp>"
         '<X:odd xmlns:X="urn:x">kept</X:odd>'
@@ -76,7 +76,9 @@ def test_mkcalendar_keeps_what_apple_and_davx5_send(alice: Client) -> None:
 
 
 def test_mkcalendar_leaves_out_what_cannot_be_kept_and_still_makes_the_calendar(alice: Client) -> None:
-    answer = alice.mkcalendar(NEW, make("C:mkcalendar", "<D:supportedlock>x</D:supportedlock><D:displayname>N</D:displayname>"))
+    answer = alice.mkcalendar(
+        NEW, make("C:mkcalendar", "<D:supportedlock>x</D:supportedlock><D:displayname>N</D:displayname>")
+    )
     assert answer.status == 201
     found = alice.propfind(NEW, [d("displayname"), d("supportedlock")])[HREF]
     assert found[d("displayname")].text == "N"

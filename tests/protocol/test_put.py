@@ -11,6 +11,7 @@ from dav import methods
 from dav.config import Config, Limits
 from dav.context import Ctx, Request
 from dav.names import c, cr, d
+from storage import accounts
 from storage.engine import Store, transaction
 from tests.dsl import Client, Server, card, event, task
 
@@ -278,6 +279,53 @@ def test_a_part_of_a_resource_cannot_be_put(alice: Client) -> None:
     assert alice.put("files/alice/x", b"1", content_range="bytes 0-0/2").status == 400
     assert alice.put("files/alice/x", b"1", content_encoding="gzip").status == 415
     assert alice.get("files/alice/x").status == 404
+
+
+def test_of_writers_with_the_same_etag_one_wins(server: Server, alice: Client) -> None:
+    etag = alice.put(X, event("x")).etag
+    _, token = alice.sync(CALENDAR)
+    writes = [alice.prepare("PUT", X, event("x", summary=f"Version {n}"), if_match=etag) for n in range(6)]
+    answers = server.together(*writes)
+    assert sorted(answer.status for answer in answers) == [204, 412, 412, 412, 412, 412]
+    (winner,) = (answer for answer in answers if answer.status == 204)
+    assert alice.get(X).etag == winner.etag
+    assert len(alice.sync(CALENDAR, token)[0]) == 1
+
+
+def test_of_creators_of_the_same_name_or_uid_one_wins(server: Server, alice: Client) -> None:
+    same_name = [alice.prepare("PUT", X, event(f"u{n}"), if_none_match="*") for n in range(4)]
+    assert sorted(answer.status for answer in server.together(*same_name)) == [201, 412, 412, 412]
+    same_uid = [alice.prepare("PUT", f"{CALENDAR}{n}.ics", event("same"), if_none_match="*") for n in range(4)]
+    answers = server.together(*same_uid)
+    assert sorted(answer.status for answer in answers) == [201, 403, 403, 403]
+    assert {answer.condition for answer in answers if answer.status == 403} == {c("no-uid-conflict")}
+
+
+def test_a_name_or_path_too_long_for_the_store_is_414(alice: Client) -> None:
+    folder = "files/alice/" + "a" * 900 + "/"
+    assert alice.mkcol(folder).status == 201
+    assert alice.mkcol(folder + "b" * 900 + "/").status == 201
+    assert alice.mkcol(folder + "b" * 900 + "/" + "c" * 900 + "/").status == 414
+    assert alice.move(folder + "b" * 900 + "/", "files/alice/b/").status == 201
+    for length in (1400, 1600):
+        assert alice.put("files/alice/" + "c" * length, b"x").status == 414
+        assert alice.mkcol("files/alice/" + "c" * length).status == 414
+    assert alice.put(CALENDAR + "d" * 900 + ".ics", event("x")).status == 201
+    assert alice.move(CALENDAR + "d" * 900 + ".ics", CALENDAR + "d" * 1400).status == 414
+    assert alice.get(CALENDAR + "d" * 900 + ".ics").status == 200
+
+
+def test_a_full_account_is_507(store: Store, alice: Client) -> None:
+    assert alice.account is not None
+    with transaction(store, write=True) as conn:
+        accounts.update_account(conn, alice.account.id, quota_bytes=500)
+    assert alice.put("files/alice/x", b"x" * 400).status == 201
+    answer = alice.put("files/alice/y", b"y" * 400)
+    assert (answer.status, answer.condition) == (507, d("quota-not-exceeded"))
+    assert alice.put("files/alice/x", b"x" * 300).status == 204
+    assert alice.copy("files/alice/x", "files/alice/z").status == 507
+    assert alice.delete("files/alice/x").status == 204
+    assert alice.put("files/alice/y", b"y" * 400).status == 201
 
 
 def test_an_update_costs_few_statements(store: Store, server: Server, alice: Client) -> None:

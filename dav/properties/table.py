@@ -1,0 +1,11 @@
+"""The PROPERTIES table: the rows of every file in this package, by name."""
+
+from __future__ import annotations
+
+from dav.properties import acl, apple, caldav, carddav, webdav
+from dav.properties.base import Property
+
+_ROWS = (*webdav.ROWS, *acl.ROWS, *caldav.ROWS, *carddav.ROWS, *apple.ROWS)
+
+PROPERTIES: dict[str, Property] = {row.name: row for row in _ROWS}
+assert len(PROPERTIES) == len(_ROWS), "a property stands in two rows"
