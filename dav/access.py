@@ -42,8 +42,5 @@ def require(ctx: Ctx, node: Node, privilege: str) -> None:
 
 def denied(href: str, privilege: str) -> DavError:
     """The answer when a privilege is missing."""
-    content = (
-        f"<D:resource><D:href>{escape(href)}</D:href>"
-        f"<D:privilege>{tags(privilege)[2]}</D:privilege></D:resource>"
-    )
+    content = f"<D:resource><D:href>{escape(href)}</D:href><D:privilege>{tags(privilege)[2]}</D:privilege></D:resource>"
     return DavError(403, d("need-privileges"), "You may not do this here.", content=content)

@@ -22,10 +22,11 @@ from dav.context import Ctx, Method, Request, Response
 from dav.errors import DavError, from_storage
 from dav.methods import METHODS
 from dav.methods.options import DAV_HEADER
+from dav.methods.report import Asked
 from dav.urls import Place, Urls
 from dav.version import VERSION
 from dav.web import pages
-from dav.xml import document, wrap
+from dav.xml import document, split_clark, wrap
 from storage import accounts
 from storage.blobs import BlobWriter
 from storage.engine import transaction
@@ -87,7 +88,7 @@ class Davenport:
         self.threads.shutdown(wait=True, cancel_futures=True)
         self.auth.close()
 
-    # ---- routing -------------------------------------------------------------------------------------------------------
+    # ---- routing -----------------------------------------------------------------------------------------------------
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         raw_path = _raw_path(scope)
@@ -108,12 +109,15 @@ class Davenport:
         body = pages.home_page(base.rstrip("/") + self.urls.host(), version=VERSION)
         return WebResponse(body, headers=dict(pages.HEADERS))
 
-    # ---- one DAV request -----------------------------------------------------------------------------------------------
+    # ---- one DAV request ---------------------------------------------------------------------------------------------
 
     async def _dav(self, scope: Scope, receive: Receive, send: Send, raw_path: str) -> None:
         started = time.perf_counter()
         headers = _headers(scope)
-        exchange = _Exchange(observe.request_id(), scope["method"], raw_path, bool(headers.get("authorization")))
+        client = scope["client"][0] if scope.get("client") else ""
+        exchange = _Exchange(observe.request_id(), scope["method"], raw_path, "authorization" in headers, client)
+        if observe.tracing():
+            observe.trace(exchange.id, f"{exchange.method} {raw_path}", headers.items())
         sender = _Sender(send, exchange)
         try:
             response = await self._answer(scope, receive, headers, exchange)
@@ -134,16 +138,13 @@ class Davenport:
                 items=exchange.items, size=exchange.size, credentials=exchange.credentials,
             )  # fmt: skip
 
-    async def _answer(
-        self, scope: Scope, receive: Receive, headers: dict[str, str], exchange: _Exchange
-    ) -> Response:
+    async def _answer(self, scope: Scope, receive: Receive, headers: dict[str, str], exchange: _Exchange) -> Response:
         try:
             method = METHODS.get(scope["method"])
             if method is None:
                 raise DavError(501, detail="This method is not known here.")
-            client = scope["client"][0] if scope.get("client") else ""
             # Signed in before the path is looked at: without credentials nothing is told about any address.
-            signed = None if method.anonymous else await self.auth.sign_in(headers, client=client)
+            signed = None if method.anonymous else await self.auth.sign_in(headers, client=exchange.client)
             if signed is None and not method.anonymous:
                 raise self.auth.challenge()
             request = Request(
@@ -156,7 +157,6 @@ class Davenport:
                 return method.handle(_nobody(self, request), method.parse(request))
             return await self._run(method, request, signed, exchange)
         except DavError as error:
-            exchange.detail = error.detail
             return error_response(error)
 
     def _place(self, method: Method, raw_path: str) -> Place:
@@ -174,7 +174,7 @@ class Davenport:
         except Stale:
             # The password was changed or the account disabled, perhaps by another worker: ask again, once.
             self.auth.forget(signed.account_id)
-            again = await self.auth.sign_in(request.headers)
+            again = await self.auth.sign_in(request.headers, client=exchange.client)
             if again is None:
                 raise self.auth.challenge() from None
             try:
@@ -187,6 +187,8 @@ class Davenport:
     def _work(self, method: Method, request: Request, signed: SignedIn, exchange: _Exchange) -> Response:
         """In a worker thread: parse, then one transaction."""
         parsed = method.parse(request)
+        if isinstance(parsed, Asked):
+            exchange.report = split_clark(parsed.report.name)[1]
         try:
             with transaction(self.store, write=method.writes) as conn:
                 account = accounts.account_by_id(conn, signed.account_id)
@@ -198,7 +200,7 @@ class Davenport:
         except StorageError as error:
             raise from_storage(error) from error
 
-    # ---- bodies --------------------------------------------------------------------------------------------------------
+    # ---- bodies ------------------------------------------------------------------------------------------------------
 
     async def _with_body(self, request: Request, receive: Receive) -> Request:
         limits = self.config.limits
@@ -235,7 +237,7 @@ class Davenport:
             if not finished:
                 writer.abort()
 
-    # ---- answers -------------------------------------------------------------------------------------------------------
+    # ---- answers -----------------------------------------------------------------------------------------------------
 
     async def _send(self, sender: _Sender, headers: dict[str, str], response: Response) -> None:
         body = response.body
@@ -303,12 +305,12 @@ class _Exchange:
     method: str
     path: str
     credentials: bool
+    client: str = ""
     account: str = ""
     report: str = ""
     status: int = 0
     items: int = 0
     size: int = 0
-    detail: str = ""
 
 
 class _Sender:
@@ -320,6 +322,8 @@ class _Sender:
     async def start(self, status: int, fields: list[tuple[str, str]]) -> None:
         self.begun = True
         self.exchange.status = status
+        if observe.tracing():
+            observe.trace(self.exchange.id, str(status), fields)
         raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in (*fields, _DAV)]
         await self._send({"type": "http.response.start", "status": status, "headers": raw})
 
@@ -430,5 +434,3 @@ def _accepts_gzip(headers: dict[str, str]) -> bool:
 def _gzip(body: bytes) -> bytes:
     packer = zlib.compressobj(1, zlib.DEFLATED, 31)  # level 1: calendar text shrinks to a fifth at a third of the time
     return packer.compress(body) + packer.flush()
-
-

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 class Request:
     """One request as it came, its body read under its limit, nothing parsed.
 
-    headers: lower-case names; repeated fields joined with ", ". body: b"" when none. blob: set instead of body for a PUT
-    that was streamed to the blob folder. scheme, host: as the client sees them (through trusted proxies).
+    headers: lower-case names; repeated fields joined with ", ". body: b"" when none. blob: set instead of body for a
+    PUT that was streamed to the blob folder. scheme, host: as the client sees them (through trusted proxies).
     """
 
     method: str
@@ -42,7 +42,7 @@ class Request:
 
 @dataclass(slots=True)
 class Ctx:
-    """Everything that handle() may use. account: who is signed in. now_s: seconds since 1970 UTC, one value per request."""
+    """Everything that handle() may use. account: who is signed in. now_s: the one time of the request, UTC."""
 
     conn: Conn
     store: Store
@@ -58,8 +58,8 @@ class Node:
     """What a URL names, loaded once per request. href is percent-encoded and ends in "/" exactly for collections.
 
     kind: see dav.tree.KINDS. owner: the account whose home or principal it is; None above the homes.
-    zone: the zone for floating times when the request names one. body, dead, locks (the DAV:activelock elements that cover
-    it): filled beforehand by whoever answers about many nodes, so that no getter asks the store row by row.
+    zone: the zone for floating times when the request names one. body, dead, locks (the DAV:activelock elements that
+    cover it): filled beforehand by whoever answers about many nodes, so that no getter asks the store row by row.
     """
 
     kind: str

@@ -34,7 +34,5 @@ def search(ctx: Ctx, plan: Plan | None) -> tuple[list[Node], bool]:
     if plan is None or plan.column not in _FIELDS:
         return [], False
     most = ctx.config.limits.search_results
-    found = accounts.search_accounts(
-        ctx.conn, plan.text, fields=_FIELDS[plan.column], match="contains", limit=most + 1
-    )
+    found = accounts.search_accounts(ctx.conn, plan.text, fields=_FIELDS[plan.column], match="contains", limit=most + 1)
     return [card_node(ctx, account) for account in found[:most]], len(found) > most

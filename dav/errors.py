@@ -10,8 +10,8 @@ class DavError(Exception):
     """An answer that is not success.
 
     status: HTTP status. condition: Clark name put into DAV:error (RFC 4918 §16), or None. content: XML inside the
-    condition element, already escaped (RFC 4791 §5.3.2.1 no-uid-conflict names an href). detail: a sentence for a person,
-    for the log and for bodies that are not XML. headers: further header fields, such as Retry-After.
+    condition element, already escaped (RFC 4791 §5.3.2.1 no-uid-conflict names an href). detail: a sentence for a
+    person, for the log and for bodies that are not XML. headers: further header fields, such as Retry-After.
     """
 
     def __init__(

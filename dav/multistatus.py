@@ -13,7 +13,7 @@ _XML = ("Content-Type", "application/xml; charset=utf-8")
 
 
 def status_line(status: int) -> str:
-    """The text of DAV:status. The reason phrase is the standard one: Thunderbird compares `HTTP/1.1 200 OK` as a string."""
+    """The text of DAV:status. The reason phrase is the usual one: Thunderbird looks for `HTTP/1.1 200 OK` whole."""
     phrase = {207: "Multi-Status", 422: "Unprocessable Entity", 413: "Content Too Large"}.get(status)
     return f"HTTP/1.1 {status} {phrase or HTTPStatus(status).phrase}"
 

@@ -1,9 +1,9 @@
 """Sync tokens and ctags (RFC 6578 §4): what has been seen of a collection, as an opaque string that never expires.
 
-A token is a URI, `data:,EPOCH.COLLECTION.NUMBER`: the store's epoch (a restored backup has another), the collection, and its
-change number. A first sync that is cut into pages adds `.BOUND`, the number at which it began, so that later pages leave out
-what had been removed before. The token of a home adds, after a `;`, each collection in it: its number, its state, and a
-hash of its name.
+A token is a URI, `data:,EPOCH.COLLECTION.NUMBER`: the epoch of the store (a restored backup has another), the collection,
+and its change number. A first sync cut into pages adds `.BOUND`, the number at which it began, so that later pages
+leave out what had been removed before. The token of a home adds, after a `;`, each collection in it: its number, its
+state, and a hash of its name.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def ctag(ctx: Ctx, node: Node) -> str:
 
 
 def parse(ctx: Ctx, collection: Collection, text: str) -> Token:
-    """Read a token that this collection gave out. Raises DavError(403, valid-sync-token) for any other (RFC 6578 §3.2)."""
+    """Read a token that this collection gave out. Raises DavError(403, valid-sync-token) for others (RFC 6578 §3.2)."""
     if not text:
         return Token()
     try:

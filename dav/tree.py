@@ -76,7 +76,7 @@ def parent(ctx: Ctx, place: Place) -> Node | None:
 
 
 def require_parent(ctx: Ctx, place: Place) -> Node:
-    """Where a new member goes. Raises DavError(409): RFC 4918 §9.3.1, §9.7.1, §9.8.5, an intermediate collection is missing.
+    """Where a new member goes. Raises DavError(409) when nothing is above (RFC 4918 §9.3.1, §9.7.1, §9.8.5).
 
     Another account's home answers 403, whatever it holds.
     """
@@ -141,13 +141,13 @@ def _directory(ctx: Ctx, place: Place) -> Node | None:
     return directory.card_node(ctx, account) if account is not None and account.active else None
 
 
-# ---- what is in a node -------------------------------------------------------------------------------------------------
+# ---- what is in a node ---------------------------------------------------------------------------------------
 
 
 def below(ctx: Ctx, node: Node, how_deep: str) -> Iterator[Node]:
-    """What is in a node, without itself; how_deep: "0", "1" or "infinity". Each collection's own collections come first.
+    """What is in a node, without itself: collections before plain members. how_deep: "0", "1" or "infinity".
 
-    Raises DavError(403, propfind-finite-depth) when "infinity" would list more than limits.infinity_members of one home.
+    Raises DavError(403, propfind-finite-depth) when "infinity" would list more than limits.infinity_members of a home.
     """
     if how_deep == "0" or node.kind not in COLLECTIONS:
         return
@@ -184,7 +184,8 @@ def _check_size(ctx: Ctx, top: Collection, inside: list[Collection]) -> None:
 
 def members(ctx: Ctx, node: Node) -> Iterator[Node]:
     """The members of a collection that are no collections, by name."""
-    assert node.collection is not None and node.owner is not None
+    assert node.collection is not None
+    assert node.owner is not None
     kind, base, owner, collection = member_kind(node.collection), node.href, node.owner, node.collection
     for record in objects.list_objects(ctx.conn, collection.id):
         yield Node(kind, base + encode_segment(record.name), owner, collection, record)

@@ -1,12 +1,12 @@
 """Path ↔ place. The only file that knows the layout of our addresses.
 
-    /                                        the bare host, for clients that are given nothing else
-    /dav/                                    the DAV root
-    /dav/principals/{account}/               principals
-    /dav/calendars/{account}/…               calendar home, calendars, objects
-    /dav/addressbooks/{account}/…            address book home, books, cards
-    /dav/files/{account}/…                   plain WebDAV
-    /dav/directory/{name}                    the read-only book of this server's accounts
+/                                        the bare host, for clients that are given nothing else
+/dav/                                    the DAV root
+/dav/principals/{account}/               principals
+/dav/calendars/{account}/…               calendar home, calendars, objects
+/dav/addressbooks/{account}/…            address book home, books, cards
+/dav/files/{account}/…                   plain WebDAV
+/dav/directory/{name}                    the read-only book of this server's accounts
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class Place:
     """What a path names, before the store is asked.
 
     area: "host" (/), "root" (/dav/), "principals", "calendars", "addressbooks", "files", "directory", or "none".
-    account: the account's name as it stands in the path, decoded; "" above it. path: what follows, joined with "/", without
-    slashes at its ends. slash: whether the path ended in one.
+    account: the account's name as it stands in the path, decoded; "" above it. path: what follows, joined with "/",
+    without slashes at its ends. slash: whether the path ended in one.
     """
 
     area: str

@@ -26,8 +26,8 @@ _ELEMENT_BYTES_MIN = len("<a></a>")
 def parse(body: bytes, limits: Limits) -> Element:
     """The root element of a request body.
 
-    Raises DavError(400) for what is not well-formed, has a DOCTYPE, or is nested or long beyond the limits; DavError(413)
-    for a body over its size.
+    Raises DavError(400) for what is not well-formed, has a DOCTYPE, or is nested beyond the limit; DavError(413) for a
+    body with too many bytes or elements.
     """
     if len(body) > limits.xml_bytes:
         raise DavError(413, detail=f"The XML body is larger than {limits.xml_bytes} bytes.")
@@ -153,6 +153,6 @@ ROOT_NAMESPACES = " ".join(f'xmlns:{prefix}="{namespace}"' for namespace, prefix
 
 def document(name: str, inner: str) -> bytes:
     """A whole document whose root declares our prefixes."""
-    start, end, empty = tags(name)
+    start, end, _ = tags(name)
     declared = f"{start[:-1]} {ROOT_NAMESPACES}>"
     return f'<?xml version="1.0" encoding="utf-8"?>\n{declared}{inner}{end}'.encode()

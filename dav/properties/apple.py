@@ -1,4 +1,4 @@
-"""Live properties that Apple's clients ask for, beyond the RFCs. All others of theirs are dead properties, kept as sent."""
+"""Live properties that Apple's clients ask for, beyond the RFCs. Their others are dead properties, kept as sent."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dav.xml import escape, serialise, tags
 from storage import properties
 
 _CALENDARS = frozenset({"calendar", "subscribed"})
-# A calendar always has a colour, since clients that get none choose another one each time. Picked by the collection's key.
+# A calendar always has a colour, since clients that get none choose another each time. Picked by the collection's key.
 _PALETTE = ("#1E88E5", "#43A047", "#E53935", "#8E24AA", "#FB8C00", "#00ACC1", "#6D4C41", "#3949AB")
 
 
@@ -56,7 +56,6 @@ def _last_name(ctx: Ctx, node: Node) -> str | None:
 
 def _allowed_components(ctx: Ctx, node: Node) -> str:
     return '<C:comp name="VEVENT"/><C:comp name="VTODO"/><C:comp name="VJOURNAL"/>'
-
 
 
 ROWS = (

@@ -18,7 +18,7 @@ Getter = Callable[[Ctx, Node], str | None]
 class Selection:
     """Which properties an answer shows.
 
-    mode: "prop", "allprop" or "propname". names: what was asked for, in order, without doubles (with allprop: DAV:include).
+    mode: "prop", "allprop" or "propname". names: what was asked for in order, without doubles (allprop: DAV:include).
     minimal: leave out the 404 propstat (RFC 8144 §2.1). data, card: how calendar-data and address-data are wanted; None
     when they are not asked for.
     """

@@ -131,9 +131,7 @@ def _parse_time_zone_id(element: Element) -> str:
 def _write_time_zone_id(ctx: Ctx, node: Node, value: str | None) -> None:
     assert node.collection is not None
     # RFC 7809 §5.2: the two properties describe the same zone; the text is then made from the name.
-    collections.update_collection(
-        ctx.conn, node.collection.id, now_s=ctx.now_s, time_zone=None, time_zone_id=value
-    )
+    collections.update_collection(ctx.conn, node.collection.id, now_s=ctx.now_s, time_zone=None, time_zone_id=value)
 
 
 def _components(ctx: Ctx, node: Node) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dav.context import Ctx, Node
-from dav.vcard import AddressData, render_card
 from dav.filters.collation import COLLATIONS
 from dav.names import cr
 from dav.properties.base import Getter, Property, Selection
 from dav.properties.caldav import description_property
+from dav.vcard import AddressData, render_card
 from dav.xml import decode, escape, href_element
 
 _BOOKS = frozenset({"addressbook", "directory"})

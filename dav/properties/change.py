@@ -103,7 +103,8 @@ def _too_many(ctx: Ctx, node: Node, kept: dict[str, bool]) -> bool:
 def _live_write(ctx: Ctx, node: Node, row: Property, element: Element | None) -> Callable[[], None]:
     """What stores a new value. Raises DavError for a value that the property cannot have."""
     write, parse = row.write, row.parse
-    assert write is not None and parse is not None
+    assert write is not None
+    assert parse is not None
     value = None if element is None else parse(element)
     return lambda: write(ctx, node, value)
 

@@ -10,7 +10,7 @@ _OF_PRINCIPAL = -1
 
 
 def key_of(ctx: Ctx, node: Node) -> tuple[int, int]:
-    """(collection id, object id) under which a node's dead properties are kept. Needs: a principal, or inside a home."""
+    """(collection id, object id) under which a node's dead properties are kept. Needs: a principal or inside a home."""
     if node.kind == "principal":
         return collections.home(ctx.conn, ctx.account.id, "calendars").id, _OF_PRINCIPAL
     assert node.collection is not None

@@ -25,11 +25,11 @@ _BATCH = 200
 _REMEMBERED_CHARS_MAX = 4000
 
 
-# ---- what is asked for -------------------------------------------------------------------------------------------------
+# ---- what is asked for ---------------------------------------------------------------------------------------
 
 
 def parse_prop(element: Element | None, *, minimal: bool = False) -> Selection:
-    """The Selection of a DAV:prop element. Raises DavError for forms of calendar-data or address-data we cannot give."""
+    """The Selection of a DAV:prop element. Raises DavError for forms of calendar-data or address-data unknown here."""
     return _named("prop", element, minimal)
 
 
@@ -68,7 +68,7 @@ def parse_optional_selection(root: Element, *, minimal: bool = False) -> Selecti
     return Selection("prop", (), minimal)
 
 
-# ---- how it is read ----------------------------------------------------------------------------------------------------
+# ---- how it is read ------------------------------------------------------------------------------------------
 
 
 class _Plan(NamedTuple):
@@ -127,7 +127,7 @@ def _live_names(kind: str, allprop: bool) -> tuple[str, ...]:
     return tuple(row.name for row in PROPERTIES.values() if kind in row.kinds and (row.allprop or not allprop))
 
 
-# ---- reading -----------------------------------------------------------------------------------------------------------
+# ---- reading -------------------------------------------------------------------------------------------------
 
 
 def respond(ctx: Ctx, nodes: Iterable[Node], selection: Selection) -> Iterator[str]:

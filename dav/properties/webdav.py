@@ -155,4 +155,3 @@ ROWS = (
     Property(d("resource-id"), "5842 §3.1", _STORED | {"principal"}, _resource_id),
     Property(d("add-member"), "5995 §3.2.1", frozenset({"calendar", "addressbook"}), _add_member),
 )  # fmt: skip
-

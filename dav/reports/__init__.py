@@ -5,7 +5,13 @@ from __future__ import annotations
 from functools import lru_cache
 
 from dav.reports import (
-    addressbook_query, calendar_query, expand_property, freebusy, multiget, principals, sync_collection,
+    addressbook_query,
+    calendar_query,
+    expand_property,
+    freebusy,
+    multiget,
+    principals,
+    sync_collection,
 )  # fmt: skip
 from dav.reports.base import Report
 from dav.xml import tags

@@ -52,10 +52,8 @@ def run(ctx: Ctx, node: Node, query: AddressbookQuery) -> Response:
     if node.kind == "directory":
         members, more = directory.search(ctx, query.plan)
         found = [member for member in members if member.body is not None and _matches(member.body, query)]
-        # The search itself was cut: whatever it left out may match, so the answer is no whole one.
-        limit = min(limit, len(found)) if more else limit
         responses = list(properties.respond(ctx, found[: limit + 1], query.selection))
-        return cut_at(limit, [*responses, ""] if more else responses, node.href)
+        return cut_at(limit, responses, node.href, more=more)
     responses = list(properties.respond(ctx, islice(_matching(ctx, node, query), limit + 1), query.selection))
     return cut_at(limit, responses, node.href)
 
@@ -76,7 +74,8 @@ def _matching(ctx: Ctx, node: Node, query: AddressbookQuery) -> Iterator[Node]:
 
 
 def _in_book(ctx: Ctx, node: Node, query: AddressbookQuery) -> Iterator[Node]:
-    assert node.collection is not None and node.owner is not None
+    assert node.collection is not None
+    assert node.owner is not None
     records: list[ObjectRecord]
     if query.plan is not None:
         records = objects.search_cards(

@@ -68,10 +68,8 @@ def parse(request: Request, root: Element) -> CalendarQuery:
         raise DavError(400, detail="A calendar-query needs a C:filter.")  # RFC 4791 §9.5
     wanted = calendar.parse_filter(element)
     selection = properties.parse_optional_selection(root, minimal=minimal)
-    # Without a Depth header RFC 4791 §7.8 would mean the collection alone, which matches nothing; clients mean its members.
-    return CalendarQuery(
-        selection, wanted, calendar.plan(wanted), timezone_of(root), depth_of(request, default="1")
-    )
+    # RFC 4791 §7.8: no Depth header means the collection alone, in which nothing matches; clients mean its members.
+    return CalendarQuery(selection, wanted, calendar.plan(wanted), timezone_of(root), depth_of(request, default="1"))
 
 
 def run(ctx: Ctx, node: Node, query: CalendarQuery) -> Response:
@@ -82,14 +80,14 @@ def run(ctx: Ctx, node: Node, query: CalendarQuery) -> Response:
     return cut_at(limit, responses, node.href)
 
 
-def cut_at(limit: int, responses: list[str], href: str) -> Response:
+def cut_at(limit: int, responses: list[str], href: str, *, more: bool = False) -> Response:
     """The answer with at most `limit` responses; when there are more, a 507 for the collection says so.
 
     RFC 6352 §8.6.2 and RFC 6578 §3.6 cut their reports in this way; calendar-query (RFC 4791 §7.8) names only the
     condition, and clients know this form from the others.
     """
     items = min(len(responses), limit)
-    if len(responses) > limit:
+    if more or len(responses) > limit:
         responses[limit:] = [status_response(href, 507, d("number-of-matches-within-limits"))]
     return multistatus(responses, items=items)
 
@@ -107,7 +105,7 @@ def _matching(ctx: Ctx, node: Node, query: CalendarQuery) -> Iterator[Node]:
 
 
 def calendars_in(ctx: Ctx, node: Node, how_deep: str) -> Iterator[Node]:
-    """The calendars that a report on this node speaks of: itself, or those below a home or folder with Depth: infinity."""
+    """The calendars that a report on a node is about: itself, or those below a home or folder with Depth: infinity."""
     if node.kind in ("calendar", "inbox", "outbox", "subscribed"):
         if how_deep != "0":
             yield node
@@ -118,7 +116,8 @@ def calendars_in(ctx: Ctx, node: Node, how_deep: str) -> Iterator[Node]:
 
 
 def _in_calendar(ctx: Ctx, node: Node, query: CalendarQuery) -> Iterator[Node]:
-    assert node.collection is not None and node.owner is not None
+    assert node.collection is not None
+    assert node.owner is not None
     zone = query.zone or zone_of(ctx, node)
     base, kind, owner, collection = node.href, tree.member_kind(node.collection), node.owner, node.collection
     wants_body = c("calendar-data") in query.selection.names
@@ -148,7 +147,7 @@ def _candidates(ctx: Ctx, collection_id: int, plan: calendar.Plan, zone: Zone) -
 
 
 def _with_uid(ctx: Ctx, collection_id: int, needle: str) -> list[ObjectRecord]:
-    """Objects whose UID may contain the text. A long text that is a whole UID means that one: UIDs are unique in the world."""
+    """Objects whose UID may contain the text. A long text that is a whole UID means that one: UIDs are unique."""
     record = objects.object_by_uid(ctx.conn, collection_id, needle)
     if record is not None and len(needle) >= _WHOLE_UID_FROM:
         return [record] if record.readable else []
@@ -182,4 +181,3 @@ def _matches(ctx: Ctx, body: bytes, query: CalendarQuery, zone: Zone) -> bool:
 _KINDS = frozenset({"calendar", "inbox", "outbox", "subscribed", "event", "calendar-home", "folder"})
 
 ROWS = (Report(c("calendar-query"), "4791 §7.8", _KINDS, parse, run),)
-

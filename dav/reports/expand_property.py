@@ -92,9 +92,7 @@ def _expand(ctx: Ctx, node: Node, wanted: tuple[Wanted, ...], minimal: bool, bud
     return propstat_response(node.href, "".join(found), "" if minimal else "".join(missing))
 
 
-def _targets(
-    ctx: Ctx, element: Element, wanted: tuple[Wanted, ...], minimal: bool, budget: _Budget
-) -> Iterator[str]:
+def _targets(ctx: Ctx, element: Element, wanted: tuple[Wanted, ...], minimal: bool, budget: _Budget) -> Iterator[str]:
     for href in element.iterfind(d("href")):
         place = ctx.urls.parse_href(href.text or "")
         target = tree.find(ctx, place) if place is not None and budget.left > 0 else None

@@ -18,11 +18,12 @@ from dav.reports.calendar_query import timezone_of
 from dav.urls import Place, encode_segment
 from dav.xml import Element, children, text_of
 from storage import objects
+from storage.records import Collection, ObjectRecord
 
 
 @dataclass(frozen=True, slots=True)
 class Multiget:
-    """hrefs: as they were sent, trimmed. What is found is answered under its one canonical spelling; what is not, as sent.
+    """hrefs: as they were sent, trimmed. What is found is answered under its canonical spelling; what is not, as sent.
 
     zone: for floating times, from the request; None = the calendar's.
     """
@@ -69,35 +70,41 @@ def _answer(ctx: Ctx, node: Node, wanted: Multiget) -> Iterator[str]:
         yield status_response(href, 404)
 
 
-def _load(ctx: Ctx, node: Node, places: list[Place], wanted: Multiget) -> dict[tuple[str, str, str], Node]:
+Key = tuple[str, str, str]  # area, account and path of a place
+
+
+def _load(ctx: Ctx, node: Node, places: list[Place], wanted: Multiget) -> dict[Key, Node]:
     """Nodes by place: one statement for each collection named, bodies included when they are asked for."""
-    bodies = any(name in (c("calendar-data"), cr("address-data")) for name in wanted.selection.names)
-    found: dict[tuple[str, str, str], Node] = {}
-    above: dict[tuple[str, str, str], list[Place]] = {}
+    found: dict[Key, Node] = {}
+    above: dict[Key, list[Place]] = {}
     for place in places:
         if place.area == "directory":
-            member = tree.find(ctx, place)
-            if member is not None and node.kind == "directory":
+            member = tree.find(ctx, place) if node.kind == "directory" else None
+            if member is not None:
                 found[(place.area, place.account, place.path)] = member
         elif place.path and not place.slash:
             above.setdefault((place.area, place.account, place.parent_path), []).append(place)
+    bodies = any(name in (c("calendar-data"), cr("address-data")) for name in wanted.selection.names)
     for (area, account, path), inside in above.items():
         parent = _collection(ctx, node, Place(area, account, path))
         if parent is None or parent.collection is None or parent.owner is None:
             continue
         kind, base = tree.member_kind(parent.collection), parent.href
-        names = [place.name for place in inside]
-        if bodies:
-            loaded = {r.name: (r, body) for r, body in objects.bodies_by_names(ctx.conn, parent.collection.id, names)}
-        else:
-            records = objects.objects_by_names(ctx.conn, parent.collection.id, names)
-            loaded = {record.name: (record, None) for record in records}
+        loaded = _members(ctx, parent.collection, [place.name for place in inside], bodies)
         for place in inside:
-            if place.name in loaded:
-                record, body = loaded[place.name]
+            record, body = loaded.get(place.name, (None, None))
+            if record is not None and (node.object is None or node.object.id == record.id):
                 member = Node(kind, base + encode_segment(record.name), parent.owner, parent.collection, record, body)
                 found[(area, account, place.path)] = member
     return found
+
+
+def _members(
+    ctx: Ctx, collection: Collection, names: list[str], bodies: bool
+) -> dict[str, tuple[ObjectRecord, bytes | None]]:
+    if bodies:
+        return {r.name: (r, body) for r, body in objects.bodies_by_names(ctx.conn, collection.id, names)}
+    return {record.name: (record, None) for record in objects.objects_by_names(ctx.conn, collection.id, names)}
 
 
 def _collection(ctx: Ctx, node: Node, place: Place) -> Node | None:
@@ -109,8 +116,8 @@ def _collection(ctx: Ctx, node: Node, place: Place) -> Node | None:
     parent = tree.find(ctx, place)
     if parent is None:
         return None
-    # RFC 4791 §7.9: hrefs name resources inside the collection, or the request's own resource.
-    inside = parent.href.startswith(node.href) if node.object is None else node.collection == parent.collection
+    # RFC 4791 §7.9: hrefs name resources inside the collection, or the one that the request was sent to.
+    inside = parent.href.startswith(node.href) if node.object is None else parent.collection == node.collection
     return parent if inside else None
 
 

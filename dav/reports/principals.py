@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from dav import properties, tree
 from dav.context import Ctx, Node, Request, Response, xml_response
 from dav.errors import DavError
+from dav.filters.collation import compare
 from dav.headers import depth_of, prefers_minimal
 from dav.multistatus import multistatus, status_response
 from dav.names import c, cs, d
@@ -25,48 +26,70 @@ SEARCHABLE: dict[str, tuple[tuple[str, ...], str]] = {
     cs("first-name"): (("display_name",), "First name"),
     cs("last-name"): (("display_name",), "Last name"),
 }
-_MATCH_TYPES = {"equals": "equals", "contains": "contains", "starts-with": "starts-with", "ends-with": "ends-with"}
+_MATCH_TYPES = ("contains", "equals", "starts-with", "ends-with")
+_TERMS_MAX = 20  # each may be a statement
 _EVERYWHERE = frozenset(tree.KINDS)
 _SEARCHED = frozenset({"principals", "principal", "root", "host"})
 
 
 @dataclass(frozen=True, slots=True)
+class Term:
+    """One condition: the text stands in one of the fields (see SEARCHABLE). match: one of _MATCH_TYPES."""
+
+    fields: tuple[str, ...]
+    text: str
+    match: str
+
+    def holds(self, account: Account) -> bool:
+        """What accounts.search_accounts would say of this account."""
+        values = {"name": [account.name], "display_name": [account.display_name], "address": account.addresses}
+        return any(
+            compare(accounts.fold(value), accounts.fold(self.text), self.match)
+            for field in self.fields
+            for value in values[field]
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Search:
-    """terms: (fields, text, match type). any_of: one term is enough. limit: DAV:nresults or CS:limit, or None."""
+    """terms: all must hold, or with any_of one of them. limit: DAV:nresults or CS:limit, or None."""
 
     selection: Selection
-    terms: tuple[tuple[tuple[str, ...], str, str], ...]
-    any_of: bool
+    terms: tuple[Term, ...]
+    any_of: bool = False
     limit: int | None = None
-    attendee: bool = False
-    unknown: bool = False
 
 
 def _selection(request: Request, root: Element) -> Selection:
     return properties.parse_prop(root.find(d("prop")), minimal=prefers_minimal(request))
 
 
+def _check_depth(request: Request, report: str) -> None:
+    # RFC 3744 §9: these reports are sent with Depth: 0, which is also what a missing header means.
+    if depth_of(request, default="0") != "0":
+        raise DavError(400, detail=f"{report} is sent with Depth: 0.")
+
+
 def parse_search(request: Request, root: Element) -> Search:
     """principal-property-search (RFC 3744 §9.4), with Apple's test and match-type attributes. Raises DavError(400)."""
-    if depth_of(request, default="0") != "0":
-        raise DavError(400, detail="principal-property-search is sent with Depth: 0.")
-    terms = []
-    unknown = False
+    _check_depth(request, "principal-property-search")
+    terms: list[Term] = []
     for search in root.iterfind(d("property-search")):
         names = [child.tag for prop in search.iterfind(d("prop")) for child in children(prop)]
         match = search.find(d("match"))
         if match is None or not names:
             raise DavError(400, detail="DAV:property-search needs a DAV:prop and a DAV:match.")
-        kind = _MATCH_TYPES.get(match.get("match-type") or "contains", "contains")
+        kind = match.get("match-type", "contains")
         for name in names:
-            if name in SEARCHABLE:
-                terms.append((SEARCHABLE[name][0], _needle(text_of(match)), kind))
-            else:
-                unknown = True
-    if not terms and not unknown:
+            # A property that cannot be searched is in no field, so nothing has it: RFC 3744 §9.4 wants every
+            # property-search to match.
+            fields, _ = SEARCHABLE.get(name, ((), ""))
+            terms.append(Term(fields, _needle(text_of(match)), kind if kind in _MATCH_TYPES else "contains"))
+    if not terms:
         raise DavError(400, detail="principal-property-search needs a DAV:property-search.")
-    any_of = root.get("test") == "anyof"
-    return Search(_selection(request, root), tuple(terms), any_of, None, False, unknown)
+    if len(terms) > _TERMS_MAX:
+        raise DavError(400, detail=f"principal-property-search may name {_TERMS_MAX} properties at most.")
+    return Search(_selection(request, root), tuple(terms), root.get("test") == "anyof")
 
 
 def _needle(text: str) -> str:
@@ -75,79 +98,91 @@ def _needle(text: str) -> str:
 
 
 def run_search(ctx: Ctx, node: Node, search: Search) -> Response:
-    nodes = [tree.principal_node(ctx, account) for account in _found(ctx, search)]
+    found, more = _found(ctx, search)
     limit = min(search.limit or ctx.config.limits.search_results, ctx.config.limits.search_results)
-    cut = [status_response(node.href, 507, d("number-of-matches-within-limits"))] if len(nodes) > limit else []
-    return multistatus([*properties.respond(ctx, nodes[:limit], search.selection), *cut], items=len(nodes))
+    nodes = [tree.principal_node(ctx, account) for account in found[:limit]]
+    cut = [status_response(node.href, 507, d("number-of-matches-within-limits"))] if more or len(found) > limit else []
+    return multistatus([*properties.respond(ctx, nodes, search.selection), *cut], items=len(nodes))
 
 
-def _found(ctx: Ctx, search: Search) -> list[Account]:
-    """Active accounts that match; only the own one when accounts may not find each other."""
-    if search.unknown and not search.any_of:
-        return []  # RFC 3744 §9.4: every property-search must match, and this one cannot
-    limit = ctx.config.limits.search_results + 1
-    results: list[dict[int, Account]] = []
-    for fields, text, match in search.terms:
-        if not text:
-            return []
-        if ctx.config.directory.visible:
-            hits = accounts.search_accounts(ctx.conn, text, fields=fields, match=match, limit=limit)
-        else:
-            hits = [ctx.account] if _own_matches(ctx.account, fields, text) else []
-        results.append({account.id: account for account in hits if account.active})
-    if not results:
-        return []
-    ids = set(results[0])
-    for result in results[1:]:
-        ids = ids | set(result) if search.any_of else ids & set(result)
-    merged = {key: value for result in results for key, value in result.items()}
-    return sorted((merged[key] for key in ids), key=lambda account: (account.display_name.casefold(), account.id))
+def _found(ctx: Ctx, search: Search) -> tuple[list[Account], bool]:
+    """(active accounts that match, by name; whether there may be more); the own one alone when nobody may be found."""
+    if not search.terms or not all(term.text for term in search.terms):
+        return [], False  # nobody lists the directory by an empty text
+    if not ctx.config.directory.visible:
+        found, more = [ctx.account], False
+    elif search.any_of:
+        lists = [_search(ctx, term) for term in search.terms]
+        found, more = [account for hits, _ in lists for account in hits], any(cut for _, cut in lists)
+    else:
+        found, more = _fewest(ctx, search.terms)
+    holds = any if search.any_of else all
+    matching = {account.id: account for account in found if holds(term.holds(account) for term in search.terms)}
+    return sorted(matching.values(), key=lambda account: (account.display_name.casefold(), account.id)), more
 
 
-def _own_matches(account: Account, fields: tuple[str, ...], text: str) -> bool:
-    values = [account.display_name] if "display_name" in fields else list(account.addresses)
-    return any(text.casefold() in value.casefold() for value in values)
+def _fewest(ctx: Ctx, terms: tuple[Term, ...]) -> tuple[list[Account], bool]:
+    """The hits of a term that has not too many, to be looked through for the others; of the last one when all have."""
+    found: tuple[list[Account], bool] = ([], False)
+    for term in terms:
+        found = _search(ctx, term)
+        if not found[1]:
+            break
+    return found
+
+
+def _search(ctx: Ctx, term: Term) -> tuple[list[Account], bool]:
+    """Accounts for which a term holds, at most limits.search_results, and whether there are more."""
+    most = ctx.config.limits.search_results
+    if not term.fields:
+        return [], False
+    hits = accounts.search_accounts(ctx.conn, term.text, fields=term.fields, match=term.match, limit=most + 1)
+    return hits[:most], len(hits) > most
 
 
 def parse_calendarserver_search(request: Request, root: Element) -> Search:
     """CS:calendarserver-principal-search: every CS:search-token must be found in a name or an address."""
-    tokens = [text_of(child) for child in root.iterfind(cs("search-token"))][:10]
+    tokens = [text_of(child) for child in root.iterfind(cs("search-token"))][:_TERMS_MAX]
     number = root.findtext(f"{cs('limit')}/{cs('nresults')}")
-    limit = int(number.strip()[:6]) if number and number.strip().isdigit() else None
-    fields = ("display_name", "address")
-    terms = tuple((fields, _needle(token), "contains") for token in tokens if token)
-    context = root.get("context", "")
-    return Search(_selection(request, root), terms, False, limit, context == "attendee")
+    limit = int(number.strip()[:6]) if number and number.strip().isdecimal() else None
+    terms = tuple(Term(("display_name", "address"), _needle(token), "contains") for token in tokens if token)
+    return Search(_selection(request, root), terms, limit=limit)
 
 
-def parse_match(request: Request, root: Element) -> tuple[Selection, str | None]:
-    """principal-match (RFC 3744 §9.3): (properties, name of the DAV:principal-property or None for DAV:self)."""
-    if depth_of(request, default="0") != "0":
-        raise DavError(400, detail="principal-match is sent with Depth: 0.")
+@dataclass(frozen=True, slots=True)
+class PrincipalMatch:
+    """by: Clark name of the DAV:principal-property that must name the account; None for DAV:self."""
+
+    selection: Selection
+    by: str | None
+
+
+def parse_match(request: Request, root: Element) -> PrincipalMatch:
+    """principal-match (RFC 3744 §9.3). Raises DavError(400)."""
+    _check_depth(request, "principal-match")
     by = root.find(d("principal-property"))
     if by is None and root.find(d("self")) is None:
         raise DavError(400, detail="principal-match needs DAV:self or DAV:principal-property.")
     named = children(by) if by is not None else []
-    return _selection(request, root), str(named[0].tag) if named else None
+    if by is not None and len(named) != 1:
+        raise DavError(400, detail="DAV:principal-property holds the name of one property.")
+    return PrincipalMatch(_selection(request, root), named[0].tag if named else None)
 
 
-def run_match(ctx: Ctx, node: Node, wanted: tuple[Selection, str | None]) -> Response:
-    selection, name = wanted
+def run_match(ctx: Ctx, node: Node, wanted: PrincipalMatch) -> Response:
     own = tree.principal_node(ctx, ctx.account)
-    nodes: list[Node] = []
-    if name is None and own.href.startswith(node.href):
+    nodes: Iterable[Node] = ()
+    if wanted.by is None and own.href.startswith(node.href):
         nodes = [own]
-    elif name == d("owner") and node.collection is not None and node.kind in tree.COLLECTIONS:
-        from dav.methods.propfind import below
-
-        nodes = list(below(ctx, node, "1"))
-    return multistatus(properties.respond(ctx, nodes, selection), items=len(nodes))
+    elif wanted.by == d("owner") and node.collection is not None:
+        nodes = tree.below(ctx, node, "1")  # all of it has the owner of its home
+    responses = list(properties.respond(ctx, nodes, wanted.selection))
+    return multistatus(responses, items=len(responses))
 
 
 def parse_property_set(request: Request, root: Element) -> None:
     """principal-search-property-set (RFC 3744 §9.5) has an empty body."""
-    if depth_of(request, default="0") != "0":
-        raise DavError(400, detail="principal-search-property-set is sent with Depth: 0.")
+    _check_depth(request, "principal-search-property-set")
 
 
 def run_property_set(ctx: Ctx, node: Node, parsed: None) -> Response:
@@ -162,18 +197,13 @@ def run_property_set(ctx: Ctx, node: Node, parsed: None) -> Response:
 
 def parse_acl_principals(request: Request, root: Element) -> Selection:
     """acl-principal-prop-set (RFC 3744 §9.2)."""
-    if depth_of(request, default="0") != "0":
-        raise DavError(400, detail="acl-principal-prop-set is sent with Depth: 0.")
+    _check_depth(request, "acl-principal-prop-set")
     return _selection(request, root)
 
 
 def run_acl_principals(ctx: Ctx, node: Node, selection: Selection) -> Response:
-    return multistatus(properties.respond(ctx, _named_in_acl(ctx, node), selection))
-
-
-def _named_in_acl(ctx: Ctx, node: Node) -> Iterator[Node]:
-    if node.owner is not None:
-        yield tree.principal_node(ctx, node.owner)
+    named = [tree.principal_node(ctx, node.owner)] if node.owner is not None else []
+    return multistatus(properties.respond(ctx, named, selection), items=len(named))
 
 
 ROWS = (

@@ -65,7 +65,8 @@ def run(ctx: Ctx, node: Node, wanted: SyncCollection) -> Response:
 
 
 def _collection(ctx: Ctx, node: Node, wanted: SyncCollection, seen: sync.Token) -> Response:
-    assert node.collection is not None and node.owner is not None
+    assert node.collection is not None
+    assert node.owner is not None
     limit = min(wanted.limit or ctx.config.limits.sync_page, ctx.config.limits.sync_page)
     changes, more = objects.changes_since(
         ctx.conn, node.collection.id, seen.number, limit=limit, first=not wanted.token
@@ -90,7 +91,8 @@ def _collection(ctx: Ctx, node: Node, wanted: SyncCollection, seen: sync.Token) 
 
 def _home(ctx: Ctx, node: Node, wanted: SyncCollection, seen: sync.Token) -> Response:
     """A home lists the collections whose content or properties changed, and its own plain members."""
-    assert node.collection is not None and node.owner is not None
+    assert node.collection is not None
+    assert node.owner is not None
     children = collections.children(ctx.conn, node.collection.id)
     changed = []
     for child in children:
