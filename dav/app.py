@@ -212,7 +212,7 @@ class Davenport:
         else:
             limit = limits.xml_bytes
         length = request.header("content-length")
-        if length.isdigit() and int(length) > limit:
+        if _is_larger(length, limit):
             raise _too_large(request, limit)
         try:
             async with asyncio.timeout(limits.body_seconds):
@@ -369,6 +369,12 @@ def _headers(scope: Scope) -> dict[str, str]:
         name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
         found[name] = f"{found[name]}, {value}" if name in found else value
     return found
+
+
+def _is_larger(length: str, limit: int) -> bool:
+    """Whether a Content-Length is above the limit; what is no number says nothing and the body itself is counted."""
+    digits = length.lstrip("0")
+    return digits.isascii() and digits.isdigit() and (len(digits) > 18 or int(digits) > limit)
 
 
 def _too_large(request: Request, limit: int) -> DavError:

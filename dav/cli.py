@@ -381,6 +381,15 @@ def _purge(arguments: argparse.Namespace, config: Config) -> int:
     return DONE
 
 
+def _restored(arguments: argparse.Namespace, config: Config) -> int:
+    from storage import migrate
+
+    with _Opened(config) as store:
+        migrate.renew_epoch(store)
+    print("Devices will compare everything at their next sync. Restart the server if it is running.")
+    return DONE
+
+
 def _config_example(arguments: argparse.Namespace, config: Config) -> int:
     print(settings.example(), end="")
     return DONE
@@ -406,6 +415,12 @@ COMMANDS: tuple[Command, ...] = (
     Command("account address add", "add an address", _address_add_arguments, _address_add),
     Command("account address remove", "remove an address", _address_arguments, _address_remove),
     Command("check", "verify that everything in the database fits together", _nothing, _check),
+    Command(
+        "restored",
+        "say that the database was put back from a backup, so that devices compare everything",
+        _nothing,
+        _restored,
+    ),
     Command("purge", "remove now what is deleted and older than history.days", _nothing, _purge),
     Command("config example", "print all settings with their defaults", _nothing, _config_example),
 )

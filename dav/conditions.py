@@ -19,6 +19,13 @@ from storage.records import Lock
 
 # Entity tags of a card in another vCard version than the stored one: the stored tag and the version.
 CARD_VARIANTS = {"3.0": "-v3", "4.0": "-v4"}
+# The same of calendar data whose time zones were added or left out (RFC 7809 §3.1.3).
+ZONE_VARIANTS = {True: "-tz1", False: "-tz0"}
+_VARIANTS = {
+    "card": tuple(CARD_VARIANTS.values()),
+    "event": tuple(ZONE_VARIANTS.values()),
+    "calendar": tuple(ZONE_VARIANTS.values()),
+}
 
 
 def etags_of(node: Node | None) -> tuple[str, ...]:
@@ -26,12 +33,12 @@ def etags_of(node: Node | None) -> tuple[str, ...]:
     if node is None:
         return ()
     if node.object is not None:
-        if node.kind != "card":
-            return (node.object.etag,)
-        return (node.object.etag, *(node.object.etag + suffix for suffix in CARD_VARIANTS.values()))
-    if node.collection is not None and node.kind in ("calendar", "addressbook"):
-        return (collection_etag(node),)
-    return ()
+        etag = node.object.etag
+    elif node.collection is not None and node.kind in ("calendar", "addressbook"):
+        etag = collection_etag(node)
+    else:
+        return ()
+    return (etag, *(etag + suffix for suffix in _VARIANTS.get(node.kind, ())))
 
 
 def collection_etag(node: Node) -> str:

@@ -442,3 +442,8 @@ def card_version(accept: str, stored: str) -> str | None:
 
 def _quality(text: str) -> float:
     return float(text) if re.fullmatch(r"[01](?:\.\d{0,3})?", text, re.ASCII) else 1.0
+
+
+def wants_zones(request: Request) -> bool | None:
+    """CalDAV-Timezones (RFC 7809 §7.1): whether calendar data comes with its time zones; None: as it was stored."""
+    return {"T": True, "F": False}.get(request.header("caldav-timezones").strip().upper())

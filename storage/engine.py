@@ -29,14 +29,17 @@ from storage.queue_lock import WriterQueue
 DialectName = Literal["sqlite", "postgresql"]
 Row = tuple[Any, ...]
 
-# Page cache of one SQLite connection, in KiB: few connections are in use at a time, and the kernel caches the file too.
+# Page cache of one SQLite connection, in KiB: the kernel caches the file too. The writer, of which there is one, has more:
+# a recurring event touches a page for each of its instances.
 _CACHE_KIB = 1024
+_WRITER_CACHE_KIB = 4096
 _PRAGMAS = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
     "PRAGMA foreign_keys=ON",
     f"PRAGMA cache_size=-{_CACHE_KIB}",
     "PRAGMA temp_store=MEMORY",
+    "PRAGMA wal_autocheckpoint=2000",
     "PRAGMA journal_size_limit=16777216",
 )
 _READ_BEGIN = {"sqlite": "BEGIN", "postgresql": "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"}
@@ -141,6 +144,7 @@ class Store:
         """The one connection that writes. Needs: lock_writers() was called."""
         if self._writer is None:
             self._writer = self._connect()
+            self._writer.execute(f"PRAGMA cache_size=-{_WRITER_CACHE_KIB}")
         return self._writer
 
     def drop_writer(self) -> None:

@@ -54,9 +54,9 @@ def lock_by_token(conn: Conn, token: str, now_s: int) -> Lock | None:
 def locks_covering(conn: Conn, owner_id: int, area: str, path: str, *, now_s: int) -> list[Lock]:
     """Locks in force on exactly this path, or of infinite depth on one above it. One statement."""
     path = normal_path(path)
-    above = [""] if path else []
-    above += [path[:index] for index, char in enumerate(path) if char == "/"]
-    rows = _COVERING.all(conn, owner_id=owner_id, area=area, path=path, above=conn.array(above), now_s=now_s)
+    line = ["", path] if path else [""]
+    line += [path[:index] for index, char in enumerate(path) if char == "/"]
+    rows = _COVERING.all(conn, owner_id=owner_id, area=area, path=path, line=conn.array(line), now_s=now_s)
     return [_lock(row) for row in rows]
 
 
@@ -93,7 +93,10 @@ _token = _l.c.token == sa.bindparam("lock_token")
 _in_force = _l.c.expires_s > sa.bindparam("now_s")
 _home = (_l.c.owner_id == sa.bindparam("owner_id"), _l.c.area == sa.bindparam("area"))
 _path = sa.bindparam("path", type_=schema.Text)
-_at_or_below = sa.or_(_l.c.path == _path, sa.and_(_l.c.path >= sa.bindparam("low"), _l.c.path < sa.bindparam("high")))
+# One range of the index, and what stands in it between "path" and "path/" left out.
+_at_or_below = sa.and_(
+    _l.c.path >= _path, _l.c.path < sa.bindparam("high"), sa.or_(_l.c.path == _path, _l.c.path >= sa.bindparam("low"))
+)
 _INSERT = Statement(_l.insert().values({column.name: sa.bindparam(column.name) for column in _l.c}))
 _REFRESH = Statement(
     _l.update().where(_token).values(expires_s=sa.bindparam("new_expires"), timeout_s=sa.bindparam("new_timeout"))
@@ -104,7 +107,8 @@ _COVERING = Statement(
     sa.select(*_COLUMNS)
     .where(
         *_home,
-        sa.or_(_l.c.path == _path, sa.and_(one_of(_l.c.path, "above"), _l.c.depth_infinity == 1)),
+        one_of(_l.c.path, "line"),
+        sa.or_(_l.c.path == _path, _l.c.depth_infinity == 1),
         _in_force,
     )
     .order_by(_l.c.path, _l.c.token)

@@ -10,11 +10,27 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-_LOGICAL = re.compile(rb"[^\n]*(?:\n[ \t][^\n]*)*\n?")
+# One logical line. Nearly all are plain: raw, name, parameters with their semicolon, value. Others: the last group.
+_LOGICAL = re.compile(
+    rb"(([A-Za-z0-9-]++)(;[^:\"\n]*+(?:\"[^\"\n]*+\"[^:\"\n]*+)*+)?:([^\r\n]*+)\r?\n(?![ \t]))"
+    rb"|([^\n]*+(?:\n[ \t][^\n]*+)*+\n?)"
+)
 _LOGICAL_CR = re.compile(rb"[^\r]*(?:\r[ \t][^\r]*)*\r?")
 _FOLD = re.compile(rb"\r?\n[ \t]")
 _FOLD_CR = re.compile(rb"\r[ \t]")
 _PARAM = re.compile(r';([^=;:"]*)(?:=((?:"[^"]*"|[^";:,])*(?:,(?:"[^"]*"|[^";:,])*)*))?')
+
+# Names of properties that are met every day, in the only spelling that is: for these nothing needs to be looked at.
+_COMMON = (
+    "BEGIN END VERSION PRODID CALSCALE METHOD UID DTSTAMP DTSTART DTEND DUE DURATION SUMMARY DESCRIPTION LOCATION "
+    "CLASS STATUS TRANSP SEQUENCE PRIORITY CREATED LAST-MODIFIED COMPLETED PERCENT-COMPLETE RRULE EXRULE RDATE "
+    "EXDATE RECURRENCE-ID ORGANIZER ATTENDEE CATEGORIES COMMENT CONTACT ATTACH GEO URL RELATED-TO RESOURCES "
+    "REQUEST-STATUS FREEBUSY TRIGGER ACTION REPEAT ACKNOWLEDGED TZID TZNAME TZOFFSETFROM TZOFFSETTO TZURL COLOR "
+    "IMAGE CONFERENCE X-LIC-LOCATION X-WR-CALNAME X-WR-TIMEZONE X-WR-ALARMUID X-MOZ-GENERATION X-MOZ-LASTACK "
+    "X-APPLE-TRAVEL-ADVISORY-BEHAVIOR X-APPLE-DEFAULT-ALARM X-APPLE-STRUCTURED-LOCATION FN N NICKNAME ORG EMAIL "
+    "TEL ADR BDAY NOTE PHOTO REV TITLE ROLE KIND MEMBER IMPP X-ABLABEL X-ABADR"
+)
+_NAMES = {name.encode(): name for name in _COMMON.split()}
 
 Params = tuple[tuple[str, tuple[str, ...]], ...]
 
@@ -129,6 +145,7 @@ def read(data: bytes, *, depth_max: int = 16, lines_max: int = 1_000_000) -> Doc
     top: list[Component] = []
     stray: list[Line] = []
     stack: list[Component] = []
+    items: list[Line | Component] | None = None  # of the innermost open component
     for count, line in enumerate(content_lines(data), 1):
         if count > lines_max:
             raise LineError(f"more than {lines_max} lines", line.number)
@@ -137,17 +154,19 @@ def read(data: bytes, *, depth_max: int = 16, lines_max: int = 1_000_000) -> Doc
             if len(stack) >= depth_max:
                 raise LineError(f"components nested deeper than {depth_max}", line.number)
             component = Component(line.value.strip().upper(), line)
-            if stack:
-                stack[-1].items.append(component)
-            else:
+            if items is None:
                 top.append(component)
+            else:
+                items.append(component)
             stack.append(component)
+            items = component.items
         elif name == "END":
             if not stack or stack[-1].name != line.value.strip().upper():
                 raise LineError(f"END:{line.value.strip()[:40]} closes nothing that is open", line.number)
             stack.pop().end = line
-        elif stack:
-            stack[-1].items.append(line)
+            items = stack[-1].items if stack else None
+        elif items is not None:
+            items.append(line)
         elif line.raw.strip():
             stray.append(line)
     if stack:
@@ -159,20 +178,49 @@ def content_lines(data: bytes) -> Iterator[Line]:
     """Logical lines of a body, in order. Line ends may be CRLF, LF, or bare CR when there is no LF at all."""
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise LineError("the body is UTF-16, not UTF-8", 1)
-    bare_cr = b"\n" not in data and b"\r" in data
-    pattern, fold, end = (_LOGICAL_CR, _FOLD_CR, b"\r") if bare_cr else (_LOGICAL, _FOLD, b"\n")
+    if b"\n" not in data and b"\r" in data:
+        yield from _bare_cr_lines(data)
+        return
     number = 1
-    for raw in pattern.findall(data):
+    names = _NAMES
+    for raw, name, params, value, odd in _LOGICAL.findall(data):
+        known = names.get(name)
+        if known is not None:
+            try:
+                text = value.decode()
+                head = known + params.decode() if params else known
+            except UnicodeDecodeError:
+                yield _line(raw.rstrip(b"\r\n"), raw, number)
+            else:
+                yield Line(known, "", text, raw, number, head)
+            number += 1
+            continue
+        raw = raw or odd
         if not raw:
             continue
         body = raw
-        physical = raw.count(end) or 1
-        if physical > 1 or not raw.endswith(end):
-            body = fold.sub(b"", body)
+        physical = raw.count(b"\n") or 1
+        if physical > 1 or raw[-1:] != b"\n":
+            body = _FOLD.sub(b"", body)
         if number == 1 and body[:3] == b"\xef\xbb\xbf":
             body = body[3:]
-        body = body.rstrip(b"\r\n")
-        yield _line(body, raw, number)
+        yield _line(body.rstrip(b"\r\n"), raw, number)
+        number += physical
+
+
+def _bare_cr_lines(data: bytes) -> Iterator[Line]:
+    """The same for line ends of an old Mac."""
+    number = 1
+    for raw in _LOGICAL_CR.findall(data):
+        if not raw:
+            continue
+        body = raw
+        physical = raw.count(b"\r") or 1
+        if physical > 1 or not raw.endswith(b"\r"):
+            body = _FOLD_CR.sub(b"", body)
+        if number == 1 and body[:3] == b"\xef\xbb\xbf":
+            body = body[3:]
+        yield _line(body.rstrip(b"\r\n"), raw, number)
         number += physical
 
 

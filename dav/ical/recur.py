@@ -26,7 +26,7 @@ from __future__ import annotations
 import heapq
 import re
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Literal
@@ -64,6 +64,7 @@ __all__ = [
 ]
 
 _DAY_S = 86_400
+_FAR_S = 1 << 60  # beyond every wall
 _WINDOW_SLACK_S = 2 * _DAY_S  # offsets of zones and nominal days differ from UTC by less than this
 
 _VALUE = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})(?:T([0-9]{2})([0-9]{2})([0-9]{2})(Z?))?", re.ASCII)
@@ -601,6 +602,20 @@ class _Series:
         days_s, seconds = timing.length.days * _DAY_S, timing.length.seconds
         simple = name != "VTODO"
         last_s: int | None = None
+        if simple and not (days_s or excluded_walls or by_day or self.futures or self.rdates):
+            # What nearly every series is. The same as below, with nothing asked that cannot be.
+            hidden = excluded | overridden
+            offset = until = -_FAR_S
+            for wall in self.walls(after, before, budget):
+                if wall >= until:
+                    offset, until = zone.offset_at(wall)
+                start_s = wall - offset
+                if start_s == last_s or start_s in hidden:
+                    continue
+                last_s, end_s = start_s, start_s + seconds
+                if start_s < to_s and (end_s > from_s or start_s >= from_s):
+                    yield timing, wall, start_s, end_s, wall, False
+            return
         for wall in self.walls(after, before, budget):
             if excluded_walls and wall in excluded_walls:
                 continue
@@ -657,12 +672,12 @@ class _Series:
             return original.local
         return form.zone.to_local(original_s)
 
-    def walls(self, after: int | None, before: int | None, budget: Budget) -> Iterator[int]:
+    def walls(self, after: int | None, before: int | None, budget: Budget) -> Iterable[int]:
         """Original starts as walls of DTSTART's zone, ascending; EXDATE and overrides are not yet considered."""
         assert self.timing is not None
         start = self.timing.start
         first = wall_of(start.local)
-        sources: list[Iterator[int]] = [
+        sources: list[Iterable[int]] = [
             walls(
                 rule,
                 first,
@@ -675,21 +690,12 @@ class _Series:
             for rule in self.rules
         ]
         if not self.rules and (after is None or first >= after) and (before is None or first <= before):
-            sources.append(iter((first,)))
+            sources.append((first,))
         if self.rdates:
             sources.append(
-                iter(
-                    sorted(w for w in self.rdates if (after is None or w >= after) and (before is None or w <= before))
-                )
+                sorted(w for w in self.rdates if (after is None or w >= after) and (before is None or w <= before))
             )
-        if len(sources) == 1:
-            yield from sources[0]
-            return
-        last: int | None = None
-        for wall in heapq.merge(*sources):
-            if wall != last:
-                yield wall
-            last = wall
+        return sources[0] if len(sources) == 1 else _merged(sources)
 
     def until(self, rule: Rule) -> int | None:
         """UNTIL as the last wall allowed in DTSTART's zone."""
@@ -719,6 +725,15 @@ class _Series:
             )
             found.update(made)
         return found
+
+
+def _merged(sources: list[Iterable[int]]) -> Iterator[int]:
+    """Ascending walls of all sources, none twice."""
+    last: int | None = None
+    for wall in heapq.merge(*sources):
+        if wall != last:
+            yield wall
+        last = wall
 
 
 def _series_of(obj: CalendarObject, floating_zone: Zone) -> _Series:

@@ -163,7 +163,7 @@ class _Writer:
 
     def __init__(self, calendar: Component, data: CalendarData, zone: Zone, limits: Limits) -> None:
         self.calendar, self.data, self.zone, self.limits = calendar, data, zone, limits
-        self.eol = _line_end(calendar.begin.raw)
+        self.eol = line_end(calendar.begin.raw)
         self.obj = calendar_object(calendar)
         self.zones = self.obj.zones
 
@@ -527,7 +527,8 @@ def _exact_s(length: Duration) -> int:
     return length.days * 86_400 + length.seconds
 
 
-def _line_end(raw: bytes) -> bytes:
+def line_end(raw: bytes) -> bytes:
+    """The line end of a raw line; CRLF when it has none."""
     return (
         b"\r\n"
         if raw.endswith(b"\r\n")

@@ -10,7 +10,7 @@ is needed.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -242,7 +242,7 @@ def walls(
     whole_days: bool = False,
     fallback: bool = True,
     budget: Budget,
-) -> Iterator[int]:
+) -> Iterable[int]:
     """The walls that a rule makes from `start` (DTSTART) on, in ascending order, without repetitions.
 
     until: last wall allowed (UNTIL in DTSTART's own zone). after, before: only walls within [after, before] are wanted;
@@ -251,9 +251,66 @@ def walls(
     that no object vanishes; False for EXRULE. Raises TooManyInstances when the budget is spent.
     """
     if before is not None and start > before:
-        return
+        return ()
     end = _LAST_WALL if until is None else min(until, _LAST_WALL)
     wanted = fallback and (after is None or start >= after)
+    even = _even(rule, start, whole_days)
+    if even is None:
+        return _searched(rule, start, end, after, before, whole_days, wanted, budget)
+    first, step = even
+    if rule.count is not None:
+        end = min(end, first + (rule.count - 1) * step)
+    if first > end:
+        return (start,) if wanted else ()
+    if after is not None and after > first:
+        first += -((first - after) // step) * step  # the first one from `after` on
+    found = range(first, 1 + (end if before is None else min(end, before)), step)
+    if len(found) > budget.steps:
+        return _spending(found, budget)
+    budget.spend(len(found))
+    return found
+
+
+def _spending(found: range, budget: Budget) -> Iterator[int]:
+    for wall in found:
+        budget.spend()
+        yield wall
+
+
+def _even(rule: Rule, start: int, whole_days: bool) -> tuple[int, int] | None:
+    """(the first wall from start on, the distance to the next) when all distances are the same; None when they differ.
+
+    Most rules in the world are such: the same time every day, or on one day of every week.
+    """
+    if rule.months or rule.weeknos or rule.yeardays or rule.monthdays or rule.setpos or rule.freq < WEEKLY:
+        return None
+    if not whole_days and (rule.hours or rule.minutes or rule.seconds):
+        return None
+    if rule.freq == WEEKLY and len(rule.weekdays) < 2:
+        step = 7 * _DAY_S * rule.interval
+        if not rule.weekdays:
+            return start, step
+        # A week begins with WKST, and the first one is DTSTART's, whose day of the rule may be before DTSTART.
+        weekday = (start // _DAY_S + 3) % 7
+        first = start + ((rule.weekdays[0][1] - rule.wkst) % 7 - (weekday - rule.wkst) % 7) * _DAY_S
+        return (first if first >= start else first + step), step
+    if rule.weekdays or rule.freq == WEEKLY:
+        return None
+    if rule.freq == DAILY:
+        return start, rule.interval * _DAY_S
+    return None if whole_days else (start, rule.interval * _UNIT_S[rule.freq])
+
+
+def _searched(
+    rule: Rule,
+    start: int,
+    end: int,
+    after: int | None,
+    before: int | None,
+    whole_days: bool,
+    wanted: bool,
+    budget: Budget,
+) -> Iterator[int]:
     if wanted and next(_made(rule, start, end, None, whole_days, budget), None) is None:
         yield start
         return

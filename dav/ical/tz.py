@@ -55,6 +55,10 @@ class Zone(Protocol):
         """The same for a wall (see rrule.py); any number is taken."""
         ...
 
+    def offset_at(self, wall: int) -> tuple[int, int]:
+        """(seconds east of UTC at a wall, the wall up to which that surely holds, exclusive), as for wall_to_utc."""
+        ...
+
     def to_local(self, utc_s: int) -> datetime:
         """The naive wall clock time at an instant; clamped to the years 1 to 9999."""
         ...
@@ -72,9 +76,14 @@ class _Utc:
     def wall_to_utc(self, wall: int) -> int:
         return wall
 
+    def offset_at(self, wall: int) -> tuple[int, int]:
+        return 0, max(wall, _EVER) + 1
+
     def to_local(self, utc_s: int) -> datetime:
         return local_of(utc_s)
 
+
+_EVER = 1 << 60  # later than any wall
 
 UTC: Zone = _Utc()
 
@@ -97,15 +106,24 @@ class _IanaZone:
         return wall_of(local) - self._offset(local)
 
     def wall_to_utc(self, wall: int) -> int:
+        switches, offsets = self._block(wall >> _BLOCK_BITS)
+        return wall - offsets[bisect_right(switches, wall)]
+
+    def offset_at(self, wall: int) -> tuple[int, int]:
+        switches, offsets = self._block(wall >> _BLOCK_BITS)
+        place = bisect_right(switches, wall)
+        until = switches[place] if place < len(switches) else ((wall >> _BLOCK_BITS) + 1) << _BLOCK_BITS
+        return offsets[place], until
+
+    def _block(self, number: int) -> tuple[list[int], list[int]]:
         # A series asks for one wall after the other, so the changes of each half year are looked up once and
         # remembered.
-        block = self._blocks.get(wall >> _BLOCK_BITS)
+        block = self._blocks.get(number)
         if block is None:
             if len(self._blocks) >= _BLOCKS_MAX:
                 self._blocks.clear()
-            block = self._blocks[wall >> _BLOCK_BITS] = self._changes(wall >> _BLOCK_BITS)
-        switches, offsets = block
-        return wall - offsets[bisect_right(switches, wall)]
+            block = self._blocks[number] = self._changes(number)
+        return block
 
     def _offset(self, local: datetime) -> int:
         offset = local.replace(tzinfo=self._info).utcoffset()
@@ -304,6 +322,9 @@ class _ObjectZone:
 
     def wall_to_utc(self, wall: int) -> int:
         return self._to_utc(wall, local_of(wall).year)
+
+    def offset_at(self, wall: int) -> tuple[int, int]:
+        return wall - self.wall_to_utc(wall), wall + 1
 
     def _to_utc(self, wall: int, year: int) -> int:
         # The offset after a change holds from the later of its two readings: in a gap and in the first pass of a time

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from email.utils import formatdate
 
 from dav import access, directory, tree, xml
-from dav.conditions import CARD_VARIANTS, collection_etag, not_modified
+from dav.conditions import CARD_VARIANTS, ZONE_VARIANTS, collection_etag, not_modified
 from dav.context import Ctx, Node, Request, Response
-from dav.headers import Preconditions, byte_range, card_version, media_type, preconditions
+from dav.headers import Preconditions, byte_range, card_version, media_type, preconditions, wants_zones
+from dav.ical import by_reference
 from dav.ical.render import merge_calendars
 from dav.names import d, ical
 from dav.properties.webdav import content_type
@@ -26,6 +27,7 @@ _VERSION = re.compile(rb"^VERSION[^:\r\n]*:\s*([234]\.[01])", re.MULTILINE | re.
 _SHOWN = re.compile(r"text/plain|image/(?:png|jpeg|gif|webp|avif|bmp)|audio/.*|video/.*|text/(?:calendar|vcard)")
 
 Headers = tuple[tuple[str, str], ...]
+_VARY_ZONES: Headers = (("Vary", "CalDAV-Timezones"),)
 _SAFE: Headers = (
     ("X-Content-Type-Options", "nosniff"),
     ("Content-Security-Policy", "default-src 'none'; sandbox"),
@@ -70,30 +72,46 @@ def _length(size: int) -> tuple[str, str]:
 
 def _member(ctx: Ctx, node: Node, get: Get) -> Response:
     record = _record(node)
-    request = ctx.request
-    body, etag = None, record.etag
-    vary: Headers = ()
-    if node.kind == "card":
-        vary = (("Vary", "Accept"),)
-        if "version" in request.header("accept").lower():
-            body = objects.body(ctx.conn, record)
-            version = card_version(request.header("accept"), stored_version(body))
-            if version is not None:
-                # RFC 9110 §8.8.3: another representation needs another tag. If-Match knows both.
-                body, etag = convert(body, version), record.etag + CARD_VARIANTS[version]
+    body, etag, vary = _representation(ctx, node)
     headers = (*_member_headers(node, etag), *vary)
     if not_modified(get.wanted, (etag,), record.modified_s):
         return Response(304, headers)
     size = record.size if body is None else len(body)
     # RFC 9110 §14.2: Range is for GET only.
-    part = None if get.head else byte_range(request, size, etag, record.modified_s)
+    part = None if get.head else byte_range(ctx.request, size, etag, record.modified_s)
     return _content(ctx, record, body, part, 200, headers, get.head)
+
+
+def _representation(ctx: Ctx, node: Node) -> tuple[bytes | None, str, Headers]:
+    """(body, or None for the stored one that is not loaded; its entity tag; Vary), as the request wants the member.
+
+    RFC 9110 §8.8.3: another representation needs another tag. If-Match knows all of them.
+    """
+    record = _record(node)
+    body, etag = None, record.etag
+    if node.kind == "event":
+        zones = wants_zones(ctx.request)
+        if zones is not None:
+            stored = objects.body(ctx.conn, record)
+            body = by_reference.as_wanted(stored, zones)
+            if body is not stored:
+                etag += ZONE_VARIANTS[zones]
+        return body, etag, _VARY_ZONES
+    if node.kind == "card":
+        if "version" in ctx.request.header("accept").lower():
+            body = objects.body(ctx.conn, record)
+            version = card_version(ctx.request.header("accept"), stored_version(body))
+            if version is not None:
+                body, etag = convert(body, version), etag + CARD_VARIANTS[version]
+        return body, etag, (("Vary", "Accept"),)
+    return body, etag, ()
 
 
 def of_member(ctx: Ctx, node: Node, status: int, extra: Headers) -> Response:
     """A member as the answer to another method than GET (RFC 8144 §3)."""
-    record = _record(node)
-    return _content(ctx, record, None, None, status, (*_member_headers(node, record.etag), *extra), False)
+    body, etag, vary = _representation(ctx, node)
+    headers = (*_member_headers(node, etag), *vary, *extra)
+    return _content(ctx, _record(node), body, None, status, headers, False)
 
 
 def _record(node: Node) -> ObjectRecord:
@@ -170,12 +188,16 @@ def _merged(ctx: Ctx, node: Node, get: Get) -> Response:
     assert collection is not None
     etag = collection_etag(node)
     calendar = node.kind == "calendar"
+    zones = wants_zones(ctx.request) if calendar else None
+    if zones is not None:
+        etag += ZONE_VARIANTS[zones]
     kind, ending = ("text/calendar", "ics") if calendar else ("text/vcard", "vcf")
     headers: Headers = (
         ("Content-Type", f"{kind}; charset=utf-8"),
         ("ETag", f'"{etag}"'),
         ("Last-Modified", formatdate(collection.modified_s, usegmt=True)),
         ("Content-Disposition", f'attachment; filename="{"calendar" if calendar else "contacts"}.{ending}"'),
+        *(_VARY_ZONES if calendar else ()),
         *_SAFE,
     )
     if not_modified(get.wanted, (etag,), collection.modified_s):
@@ -186,7 +208,7 @@ def _merged(ctx: Ctx, node: Node, get: Get) -> Response:
     color = _color(ctx, collection.id) if calendar else None
 
     def stream(conn: Conn) -> Iterator[bytes]:
-        bodies = (body for _, body in objects.iter_bodies(conn, collection.id))
+        bodies = (by_reference.as_wanted(body, zones) for _, body in objects.iter_bodies(conn, collection.id))
         return merge_calendars(bodies, name=name, color=color) if calendar else merge_cards(bodies)
 
     return Response(200, headers, stream=stream)

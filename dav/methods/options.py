@@ -7,7 +7,7 @@ from dav.methods.allow import allowed_at
 from dav.urls import Place
 
 # Only what is finished. Every answer carries it: clients look for it on PROPFIND as well as on OPTIONS.
-DAV_HEADER = "1, 2, 3, access-control, calendar-access, addressbook, extended-mkcol"
+DAV_HEADER = "1, 2, 3, access-control, calendar-access, calendar-no-timezone, addressbook, extended-mkcol"
 
 
 def parse(request: Request) -> Place:

@@ -7,7 +7,8 @@ from functools import lru_cache
 from dav.context import Ctx, Node
 from dav.errors import DavError
 from dav.filters.collation import COLLATIONS
-from dav.ical import lines, render, rules
+from dav.headers import wants_zones
+from dav.ical import by_reference, lines, render, rules
 from dav.ical.recur import Limits as RecurrenceLimits
 from dav.ical.tz import UTC, Zone, named_zone, vtimezone_for, vtimezone_text_zone
 from dav.names import c
@@ -117,20 +118,35 @@ def _write_time_zone(ctx: Ctx, node: Node, value: str | None) -> None:
 
 
 def _time_zone_id(ctx: Ctx, node: Node) -> str | None:
-    zone_id = node.collection.time_zone_id if node.collection is not None else None
+    collection = node.collection
+    if collection is None:
+        return None
+    # RFC 7809 §3.1.5: the value is the TZID that stands in calendar-timezone, whatever zone we take it for.
+    zone_id = _text_tzid(collection.time_zone) if collection.time_zone else collection.time_zone_id
     return escape(zone_id) if zone_id else None
+
+
+@lru_cache(maxsize=256)
+def _text_tzid(text: str) -> str | None:
+    """The TZID of the first VTIMEZONE in iCalendar text."""
+    try:
+        components = lines.read(text.encode()).components
+    except lines.LineError:
+        return None
+    inside = (item for calendar in components for item in calendar.components if item.name == "VTIMEZONE")
+    return next((item.value("TZID") for item in inside), None)
 
 
 def _parse_time_zone_id(element: Element) -> str:
     zone = named_zone(text_of(element))
     if zone is None or zone.key is None:
-        raise DavError(403, c("valid-timezone"), "This time zone is not known here.")  # RFC 7809 §5.2
+        raise DavError(403, c("valid-timezone"), "This time zone is not known here.")  # RFC 7809 §3.1.5
     return zone.key
 
 
 def _write_time_zone_id(ctx: Ctx, node: Node, value: str | None) -> None:
     assert node.collection is not None
-    # RFC 7809 §5.2: the two properties describe the same zone; the text is then made from the name.
+    # RFC 7809 §3.1.5: the two properties describe the same zone; the text is then made from the name.
     collections.update_collection(ctx.conn, node.collection.id, now_s=ctx.now_s, time_zone=None, time_zone_id=value)
 
 
@@ -179,14 +195,15 @@ def _collations(ctx: Ctx, node: Node) -> str:
 
 def _calendar_data(selection: Selection) -> Getter:
     wanted = selection.data
-    if wanted is None:
-        return lambda ctx, node: None if node.body is None else escape(decode(node.body))
 
     def get(ctx: Ctx, node: Node) -> str | None:
         if node.body is None:
             return None
-        zone = node.zone or zone_of(ctx, node)
-        return escape(decode(render.render(node.body, wanted, floating_zone=zone, limits=recurrence_limits(ctx))))
+        body = by_reference.as_wanted(node.body, wants_zones(ctx.request))
+        if wanted is not None and not wanted.whole:
+            zone = node.zone or zone_of(ctx, node)
+            body = render.render(body, wanted, floating_zone=zone, limits=recurrence_limits(ctx))
+        return escape(decode(body))
 
     return get
 

@@ -39,7 +39,7 @@ def parse(request: Request, root: Element) -> AddressbookQuery:
     wanted = card.parse_filter(root.find(cr("filter")))
     selection = properties.parse_optional_selection(root, minimal=minimal)
     text = root.findtext(f"{cr('limit')}/{cr('nresults')}")
-    if text is not None and not text.strip().isdigit():
+    if text is not None and not text.strip().isdecimal():
         raise DavError(400, detail="CR:nresults is a number.")
     limit = int(text.strip()[:9]) if text is not None else None
     return AddressbookQuery(selection, wanted, card.plan(wanted), limit, depth_of(request, default="1"))

@@ -42,7 +42,7 @@ def parse(request: Request, root: Element) -> SyncCollection:
     if level not in ("1", "infinite", "infinity"):
         raise DavError(400, detail="DAV:sync-level is 1 or infinite.")
     number = root.findtext(f"{d('limit')}/{d('nresults')}")
-    if number is not None and (not number.strip().isdigit() or int(number.strip()[:9]) == 0):
+    if number is not None and (not number.strip().isdecimal() or int(number.strip()[:9]) == 0):
         raise DavError(400, detail="DAV:nresults is a number above 0.")
     token = root.find(d("sync-token"))
     return SyncCollection(

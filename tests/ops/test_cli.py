@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dav import cli, firstrun
+from dav import cli, firstrun, provision
 from dav.auth import passwords
 from dav.config import Config, ServerConfig
 from dav.version import VERSION
@@ -237,6 +237,24 @@ def test_a_fresh_store_is_checked_and_purged(here: Path, capsys: pytest.CaptureF
     assert "Nothing is wrong." in capsys.readouterr().out
     assert cli.main(["purge"]) == 0
     assert "Nothing is old enough" in capsys.readouterr().out
+
+
+def test_a_restored_store_refuses_the_sync_tokens_of_its_former_life(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add("alice@example.com")
+    before = _epoch()
+    assert cli.main(["restored"]) == 0
+    assert "compare everything" in capsys.readouterr().out
+    assert _epoch() != before
+
+
+def _epoch() -> str:
+    store = provision.open_store(Config())
+    try:
+        return store.epoch
+    finally:
+        store.close()
 
 
 def test_the_example_is_printed_even_when_the_settings_are_broken(

@@ -205,9 +205,10 @@ def test_moving_to_another_owner_moves_what_counts_for_the_quota(
         moved = collections.move_collection(conn, a, target, "a", now_s=NOW_S)
         assert (moved.owner_id, moved.owner_name) == (bob.id, "bob@x.example")
         assert [accounts.usage_bytes(conn, account.id) for account in (alice, bob)] == [0, 5]
-    with pytest.raises(QuotaExceeded), transaction(store, write=True) as conn:
+    with transaction(store, write=True) as conn:
         other = make(conn, folder, "c")
         put(conn, other, "y", b"1")
+    with pytest.raises(QuotaExceeded), transaction(store, write=True) as conn:
         collections.move_collection(conn, other, target, "c", now_s=NOW_S)
     assert list(check(store)) == []
 

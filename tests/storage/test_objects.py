@@ -282,13 +282,14 @@ def test_a_move_or_copy_to_another_owner_counts_for_that_ones_quota(
         accounts.update_account(conn, bob.id, quota_bytes=9)
         copied = objects.copy_object(conn, record, target, "copy", now_s=NOW_S)
         assert [accounts.usage_bytes(conn, account.id) for account in (alice, bob)] == [5, 5]
-    for change in (
-        lambda conn: objects.move_object(conn, calendar, other, target, "b", now_s=NOW_S),
-        lambda conn: objects.copy_object(conn, other, target, "b", now_s=NOW_S),
-    ):
-        with pytest.raises(QuotaExceeded), transaction(store, write=True) as conn:
-            other = put(conn, calendar, "b", b"12345")
-            change(conn)
+    with transaction(store, write=True) as conn:
+        other = put(conn, calendar, "b", b"12345")
+    with pytest.raises(QuotaExceeded), transaction(store, write=True) as conn:
+        objects.move_object(conn, calendar, other, target, "b", now_s=NOW_S)
+    with pytest.raises(QuotaExceeded), transaction(store, write=True) as conn:
+        objects.copy_object(conn, other, target, "b", now_s=NOW_S)
+    with transaction(store, write=True) as conn:
+        objects.delete_object(conn, calendar, other, now_s=NOW_S)
     with transaction(store, write=True) as conn:
         objects.delete_object(conn, target, copied, now_s=NOW_S)
         objects.move_object(conn, calendar, record, target, "a", now_s=NOW_S)
@@ -340,7 +341,7 @@ def test_creating_and_replacing_take_few_statements_whatever_the_collections_siz
 def test_changes_come_oldest_first_and_in_pages(store: Store, calendar: Collection) -> None:
     with transaction(store, write=True) as conn:
         start = seq_of(conn, calendar)
-        a, b, c = (put(conn, calendar, name) for name in "abc")
+        a, _, c = (put(conn, calendar, name) for name in "abc")
         assert objects.changes_since(conn, calendar.id, c.change_seq, limit=10) == ([], False)
         b2 = put(conn, calendar, "b", b"new")
         objects.delete_object(conn, calendar, a, now_s=NOW_S)
@@ -421,12 +422,10 @@ def test_reindexing_changes_what_is_found_but_not_the_member(store: Store, calen
 
     with transaction(store, write=True) as conn:
         record = put(conn, calendar, "a", b"1", soon)
-        put(conn, calendar, "complete")
+        put(conn, calendar, "complete", b"x", event("complete", (0, 1)))
         assert objects.objects_to_extend(conn, NOW_S + 101, 10) == [record]
         assert objects.objects_to_extend(conn, NOW_S + 100, 10) == []
-        assert found() == [(record, False), (objects.object_by_name(conn, calendar.id, "complete"), True)] or found() == [
-            (objects.object_by_name(conn, calendar.id, "complete"), True), (record, False)
-        ]  # fmt: skip
+        assert found() == [(record, False)]
         assert not objects.reindex(conn, record.id, later, etag="of an older body")
         assert objects.reindex(conn, record.id, later, etag=record.etag)
         assert (record, True) in found()
