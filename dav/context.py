@@ -40,9 +40,16 @@ class Request:
         return self.headers.get(name, default)
 
 
+class LeaveLane(Exception):
+    """This request is not short after all: do it again in a worker thread."""
+
+
 @dataclass(slots=True)
 class Ctx:
-    """Everything that handle() may use. account: who is signed in. now_s: the one time of the request, UTC."""
+    """Everything that handle() may use. account: who is signed in. now_s: seconds since 1970 UTC, one value per request.
+
+    lane: the request is being answered on the event loop's thread, so nothing may take long (docs/decisions.md).
+    """
 
     conn: Conn
     store: Store
@@ -51,6 +58,12 @@ class Ctx:
     account: Account
     now_s: int
     request: Request
+    lane: bool = False
+
+    def leave_lane(self) -> None:
+        """To be called before work that may take longer than a millisecond. Raises LeaveLane in the fast lane."""
+        if self.lane:
+            raise LeaveLane
 
 
 @dataclass(slots=True)

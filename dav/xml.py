@@ -20,6 +20,8 @@ Element = etree._Element
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _SPECIAL = re.compile(r"[&<>\r]")
 _REMEMBERED_CHARS_MAX = 200
+_XML_NAMESPACE = "http://www.w3.org/XML/1998/namespace"
+XMLNS_NAMESPACE = "http://www.w3.org/2000/xmlns/"  # XML Names §3: no element can be in it
 _ELEMENT_BYTES_MIN = len("<a></a>")
 
 
@@ -114,6 +116,8 @@ def _make_tags(name: str) -> tuple[str, str, str]:
         return f"<{prefix}:{local}>", f"</{prefix}:{local}>", f"<{prefix}:{local}/>"
     if not namespace:
         return f'<{local} xmlns="">', f"</{local}>", f'<{local} xmlns=""/>'
+    if namespace == _XML_NAMESPACE:  # XML Names §3: no other prefix may be bound to it, and it needs no declaration
+        return f"<xml:{local}>", f"</xml:{local}>", f"<xml:{local}/>"
     declared = f"x:{local} xmlns:x={attribute(namespace)}"
     return f"<{declared}>", f"</x:{local}>", f"<{declared}/>"
 

@@ -29,8 +29,8 @@ from storage.queue_lock import WriterQueue
 DialectName = Literal["sqlite", "postgresql"]
 Row = tuple[Any, ...]
 
-# Page cache of one SQLite connection, in KiB: the kernel caches the file too. The writer, of which there is one, has more:
-# a recurring event touches a page for each of its instances.
+# Page cache of one SQLite connection, in KiB: the kernel caches the file too. The writer, of which there is one, has
+# more: a recurring event touches a page for each of its instances.
 _CACHE_KIB = 1024
 _WRITER_CACHE_KIB = 4096
 _PRAGMAS = (

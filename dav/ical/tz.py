@@ -77,7 +77,7 @@ class _Utc:
         return wall
 
     def offset_at(self, wall: int) -> tuple[int, int]:
-        return 0, max(wall, _EVER) + 1
+        return 0, _EVER
 
     def to_local(self, utc_s: int) -> datetime:
         return local_of(utc_s)

@@ -22,6 +22,7 @@ from storage.records import ObjectRecord
 
 _CHUNK_BYTES = 256 * 1024
 _LIST_MAX = 1000
+_SHORT_BYTES = 64 * 1024
 _VERSION = re.compile(rb"^VERSION[^:\r\n]*:\s*([234]\.[01])", re.MULTILINE | re.IGNORECASE)
 # What a browser may show in place. Everything else is saved: a stored page must not run scripts beside our own pages.
 _SHOWN = re.compile(r"text/plain|image/(?:png|jpeg|gif|webp|avif|bmp)|audio/.*|video/.*|text/(?:calendar|vcard)")
@@ -72,6 +73,8 @@ def _length(size: int) -> tuple[str, str]:
 
 def _member(ctx: Ctx, node: Node, get: Get) -> Response:
     record = _record(node)
+    if record.size > _SHORT_BYTES:
+        ctx.leave_lane()
     body, etag, vary = _representation(ctx, node)
     headers = (*_member_headers(node, etag), *vary)
     if not_modified(get.wanted, (etag,), record.modified_s):

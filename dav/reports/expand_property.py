@@ -47,7 +47,8 @@ def _read(element: Element, depth: int) -> tuple[Wanted, ...]:
     for child in children(element):
         if child.tag != d("property"):
             continue
-        name = clark(child.get("namespace", DAV), child.get("name", ""))
+        namespace, local = child.get("namespace", DAV), child.get("name", "")
+        name = clark(namespace, local) if namespace else local
         try:
             etree.QName(name)
         except ValueError:

@@ -18,6 +18,8 @@ from dav.xml import Element, escape, text_of
 from storage import collections, objects
 from storage.records import Change, Collection
 
+_SHORT_CHANGES = 20
+
 
 @dataclass(frozen=True, slots=True)
 class SyncCollection:
@@ -60,6 +62,7 @@ def run(ctx: Ctx, node: Node, wanted: SyncCollection) -> Response:
         if wanted.infinite:
             # RFC 6578 §3.3: a client then syncs each collection of the home by itself.
             raise DavError(403, d("sync-traversal-supported"), "This home syncs with sync-level 1.")
+        ctx.leave_lane()
         return _home(ctx, node, wanted, seen)
     return _collection(ctx, node, wanted, seen)
 
@@ -67,6 +70,8 @@ def run(ctx: Ctx, node: Node, wanted: SyncCollection) -> Response:
 def _collection(ctx: Ctx, node: Node, wanted: SyncCollection, seen: sync.Token) -> Response:
     assert node.collection is not None
     assert node.owner is not None
+    if node.collection.change_seq - seen.number > _SHORT_CHANGES:
+        ctx.leave_lane()
     limit = min(wanted.limit or ctx.config.limits.sync_page, ctx.config.limits.sync_page)
     changes, more = objects.changes_since(
         ctx.conn, node.collection.id, seen.number, limit=limit, first=not wanted.token

@@ -89,7 +89,7 @@ def test_propname_gives_names_without_values_and_only_of_what_is_there(alice: Cl
     assert set(collection.by_status) == set(member.by_status) == {200}
     assert RFC_4918 | {cs("getctag"), d("sync-token"), c("supported-calendar-component-set")} <= set(collection.props)
     assert not {c("calendar-description"), c("calendar-timezone"), d("quota-available-bytes")} & set(collection.props)
-    assert OF_MEMBERS <= set(member.props)
+    assert set(member.props) >= OF_MEMBERS
     assert c("calendar-data") not in member.props  # RFC 4791 §9.6: it is no property
     for props in (collection.props, member.props):
         assert all(prop.text is None and not len(prop) for prop in props.values())
@@ -212,8 +212,7 @@ def test_infinite_depth_over_its_limit_is_refused_with_its_condition(store: Stor
     server = Server(store, replace(Config(), limits=Limits(infinity_members=5)))
     alice = server.account("alice")
     for number in range(6):
-        answer = propfind(alice, "files/alice/", "<D:prop><D:getetag/></D:prop>", "infinity")
-        assert answer.status == (207 if number < 6 else 403)
+        assert propfind(alice, "files/alice/", "<D:prop><D:getetag/></D:prop>", "infinity").status == 207
         alice.put(f"files/alice/{number}", b"x")
     answer = propfind(alice, "files/alice/", "<D:prop><D:getetag/></D:prop>", "infinity")
     assert (answer.status, answer.condition) == (403, d("propfind-finite-depth"))
@@ -277,13 +276,12 @@ def test_times_and_sizes_are_those_of_get(alice: Client) -> None:
 
 
 def test_strange_names_come_back_as_they_were_asked(alice: Client) -> None:
-    odd = ["{}none", "{urn:&<>\"'}quoted", "{urn:x}é", "{DAV:}émile", "{urn:" + "x" * 500 + "}long"]
-    body = "".join(
-        f'<x:{name.rpartition("}")[2]} xmlns:x="{space}"/>' if space else f'<{name.rpartition("}")[2]} xmlns=""/>'
-        for name in odd
-        for space in [name[1:].rpartition("}")[0].replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")]
-    )
-    item = propfind(alice, CALENDAR, f"<D:prop>{body}</D:prop>").responses[HREF]
+    odd = ["none", "{http://x.example/?a=1&b='2'}query", "{urn:x}é", "{DAV:}émile", "{urn:" + "x" * 500 + "}long"]
+    asked = []
+    for name in odd:
+        space, _, local = name.removeprefix("{").replace("&", "&amp;").rpartition("}")
+        asked.append(f'<x:{local} xmlns:x="{space}"/>' if space else f'<{local} xmlns=""/>')
+    item = propfind(alice, CALENDAR, f"<D:prop>{''.join(asked)}</D:prop>").responses[HREF]
     assert set(item.by_status) == {404}
     assert list(item.by_status[404]) == odd
 
@@ -302,9 +300,11 @@ def test_no_body_makes_more_of_propfind_than_an_answer_or_400(alice: Client, bod
 
 
 def test_data_that_xml_cannot_carry_leaves_an_answer_that_can_be_read(alice: Client) -> None:
-    alice.put("addressbooks/alice/contacts/x.vcf", card("x").replace("Alice", "Al\x0bice"))
-    (found,) = alice.propfind("addressbooks/alice/contacts/", [cr("address-data")], depth=1).values()
-    assert found == {}
+    body = card("x").replace("Alice", "Al\x0bice")
+    assert alice.put("addressbooks/alice/contacts/x.vcf", body).status == 201
+    assert alice.get("addressbooks/alice/contacts/x.vcf").text == body
+    (found,) = alice.propfind("addressbooks/alice/contacts/x.vcf", [cr("address-data")]).values()
+    assert found[cr("address-data")].text == card("x")
 
 
 def test_settings_are_what_the_limits_say(alice: Client) -> None:

@@ -7,7 +7,7 @@ from storage.check import check
 from storage.engine import Store, transaction
 from storage.errors import NameTaken, NameTooLong, NotFound, QuotaExceeded
 from storage.records import Account, Collection, Lock
-from tests.storage.conftest import NOW_S, make_collection, put
+from tests.storage.kit import NOW_S, make_collection, put
 
 
 def test_a_new_account_has_three_homes_and_its_addresses_primary_first(store: Store, alice: Account) -> None:

@@ -15,7 +15,7 @@ from storage.errors import NotFound
 from storage.purge import Purged, delete_versions_of_member, purge
 from storage.records import Account, Collection, Lock, ObjectIndex
 from storage.schema import metadata
-from tests.storage.conftest import NOW_S, event, make_collection, put
+from tests.storage.kit import NOW_S, event, make_collection, put
 
 DAY_S = 86400
 

@@ -9,7 +9,7 @@ from storage.blobs import blob_path, write_blob
 from storage.check import check
 from storage.engine import Statement, Store, transaction
 from storage.records import Collection, ObjectIndex
-from tests.storage.conftest import NOW_S, event, put
+from tests.storage.kit import NOW_S, event, put
 
 
 def fill(store: Store, calendar: Collection, folder: Collection) -> None:

@@ -7,7 +7,7 @@ from storage.check import check
 from storage.engine import Store, transaction
 from storage.errors import NameTaken, NameTooLong, NotFound, QuotaExceeded
 from storage.records import Account, Collection
-from tests.storage.conftest import NOW_S, make_collection, put
+from tests.storage.kit import NOW_S, make_collection, put
 
 
 def make(conn, parent: Collection, name: str, **changes: object) -> Collection:  # type: ignore[no-untyped-def]

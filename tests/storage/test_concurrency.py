@@ -20,7 +20,7 @@ from storage.engine import Store, open_store, transaction
 from storage.errors import StoreBusy
 from storage.queue_lock import WriterQueue
 from storage.records import Account, Collection
-from tests.storage.conftest import NOW_S, event, make_collection, put
+from tests.storage.kit import NOW_S, event, make_collection, put
 from tests.storage.writer import KILLS
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,7 +11,7 @@ from storage import accounts, objects
 from storage.engine import Conn, Statement, Store, clean, open_store, transaction
 from storage.errors import StorageError, StoreBusy
 from storage.records import Account, Collection
-from tests.storage.conftest import NOW_S, put
+from tests.storage.kit import NOW_S, put
 
 
 def test_an_exception_undoes_the_whole_transaction(store: Store, calendar: Collection) -> None:

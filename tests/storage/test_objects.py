@@ -11,7 +11,7 @@ from storage.engine import Conn, Statement, Store, transaction
 from storage.errors import ForeignToken, NameTaken, NotFound, QuotaExceeded, UidTaken
 from storage.records import ENDLESS, Account, Collection, Instance, ObjectIndex, ObjectRecord
 from storage.schema import object_versions
-from tests.storage.conftest import DAY_S, NOW_S, etag_of, event, make_collection, names, put
+from tests.storage.kit import DAY_S, NOW_S, etag_of, event, make_collection, names, put
 
 _VERSIONS = Statement(object_versions.select().order_by(object_versions.c.id))
 

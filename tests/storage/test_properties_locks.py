@@ -8,7 +8,7 @@ from storage import locks, properties
 from storage.engine import Conn, Store, transaction
 from storage.errors import NameTooLong, NotFound
 from storage.records import Account, Collection, Lock
-from tests.storage.conftest import NOW_S, make_collection, put
+from tests.storage.kit import NOW_S, make_collection, put
 
 
 def test_properties_are_kept_as_sent_replaced_and_removed(store: Store, calendar: Collection) -> None:

@@ -10,7 +10,7 @@ from storage import objects
 from storage.engine import Store, transaction
 from storage.objects import SHORT_MAX_S
 from storage.records import BEGINLESS, ENDLESS, Collection, Instance, ObjectIndex
-from tests.storage.conftest import DAY_S, NOW_S, event, put
+from tests.storage.kit import DAY_S, NOW_S, event, put
 
 HOUR_S = 3600
 ZONE_S = 2 * HOUR_S  # the asker's clock is so much ahead of UTC

@@ -15,8 +15,7 @@ from pathlib import Path
 
 from storage import collections
 from storage.engine import open_store, transaction
-from tests.storage.conftest import NOW_S, event, put
-
+from tests.storage.kit import NOW_S, event, put
 
 KILLS = 15
 

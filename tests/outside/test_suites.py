@@ -1,0 +1,91 @@
+"""The functional tests of other projects' client libraries, against this server: python-caldav and vdirsyncer."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .conftest import missing
+from .servers import PASSWORD, Server, clean_environment
+
+# Tests that fail here: part of their name → why that is no fault.
+CALDAV_MAY_FAIL = {
+    "testPrincipals": "the suite's own deprecation warning is an error",
+    "test_principals": "the suite's own deprecation warning is an error",
+    "testSchedulingMailboxes": "scheduling is not there yet",
+    "test_scheduling_mailboxes": "scheduling is not there yet",
+    "testSupport": "scheduling is not there yet",
+    "test_support": "scheduling is not there yet",
+}
+VDIRSYNCER_MAY_FAIL = {
+    "test_metadata": "wants a new calendar without a colour; ours always has one, or clients would choose another each time",
+    "test_newline_in_uid": "puts a line feed into a resource name; refused as a bad request",
+}
+
+
+def run(runner: Path, tmp_path: Path, *arguments: str) -> tuple[dict[str, int], list[str], str]:
+    """Runs a suite; returns its counts, the lines of its failed tests, and all that it printed."""
+    failures = tmp_path / "failures"
+    done = subprocess.run(
+        [sys.executable, str(runner), *arguments, "--failures", str(failures)],
+        env=clean_environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=580,
+        check=False,
+    )
+    told = done.stdout + done.stderr
+    found = re.findall(r"^[\w-]+: passed (\d+) failed (\d+) skipped (\d+) of (\d+)$", told, re.MULTILINE)
+    assert found, told
+    counts = dict(zip(("passed", "failed", "skipped", "total"), map(int, found[-1]), strict=True))
+    return counts, [line for line in failures.read_text().splitlines() if line and not line.startswith("SKIP ")], told
+
+
+def unexpected(failed: list[str], allowed: dict[str, str]) -> list[str]:
+    return [line for line in failed if not any(re.search(rf"::{name}\b", line) for name in allowed)]
+
+
+def place(variable: str, what: str) -> Path:
+    found = Path(os.environ.get(variable) or "/nonexistent")
+    if not found.is_dir():
+        missing(f"{variable} names no folder with {what}; .ci/install-clients makes one")
+    return found
+
+
+@pytest.mark.timeout(600)
+def test_the_functional_tests_of_python_caldav_pass(server: Server, material: Path, tmp_path: Path) -> None:
+    suite = place("CALDAV_SUITE", "python-caldav's source and environment")
+    one, two, three = (server.account(f"caldav-suite-{number}@example.com") for number in (1, 2, 3))
+    counts, failed, told = run(
+        material / "conformance" / "run-caldav-functional",
+        tmp_path,
+        server.base,
+        one.user,
+        PASSWORD,
+        "--work",
+        str(suite),
+        "--user2",
+        f"{two.user}:{PASSWORD}",
+        "--user3",
+        f"{three.user}:{PASSWORD}",
+    )
+    assert not unexpected(failed, CALDAV_MAY_FAIL), told + "\n".join(failed)
+    # 18 are skipped for want of scheduling.
+    assert counts["passed"] >= 124, told
+
+
+@pytest.mark.timeout(400)
+def test_the_storage_tests_of_vdirsyncer_pass(server: Server, material: Path, tmp_path: Path) -> None:
+    suite = place("VDIRSYNCER_SUITE", "vdirsyncer's source and environment")
+    (source,) = suite.glob("vdirsyncer-*/")
+    user = server.account("vdirsyncer-suite@example.com")
+    arguments = (server.base, user.user, PASSWORD, "--suite", str(source), "--venv", str(suite / "venv"))
+    counts, failed, told = run(material / "conformance" / "run-vdirsyncer", tmp_path, *arguments)
+    assert not unexpected(failed, VDIRSYNCER_MAY_FAIL), told + "\n".join(failed)
+    assert counts["passed"] >= 93, told
