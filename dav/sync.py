@@ -1,7 +1,7 @@
 """Sync tokens and ctags (RFC 6578 §4): what has been seen of a collection, as an opaque string that never expires.
 
-A token is a URI, `data:,EPOCH.COLLECTION.NUMBER`: the epoch of the store (a restored backup has another), the collection,
-and its change number. A first sync cut into pages adds `.BOUND`, the number at which it began, so that later pages
+A token is a URI, `data:,EPOCH.COLLECTION.NUMBER`: the epoch of the store (a restored backup has another), the number of
+the collection, and its change number. A first sync cut into pages adds `.BOUND`, where it began, so that later pages
 leave out what had been removed before. The token of a home adds, after a `;`, each collection in it: its number, its
 state, and a hash of its name.
 """
@@ -9,6 +9,7 @@ state, and a hash of its name.
 from __future__ import annotations
 
 import hashlib
+import re
 import zlib
 from dataclasses import dataclass, field
 
@@ -25,6 +26,12 @@ KINDS = (
 )  # fmt: skip
 _HOMES = ("calendar-home", "addressbook-home")
 _PREFIX = "data:,"
+_HEX = "[0-9a-f]{1,16}"
+_MEMBER = f"{_HEX}-{_HEX}-{_HEX}"
+_TOKEN = re.compile(
+    rf"{_PREFIX}(?P<epoch>[^.;]+)\.(?P<collection>{_HEX})\.(?P<number>{_HEX})(?:\.(?P<bound>{_HEX}))?"
+    rf"(?:;(?P<members>(?:{_MEMBER}(?:,{_MEMBER})*)?))?"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,17 +88,18 @@ def parse(ctx: Ctx, collection: Collection, text: str) -> Token:
     """Read a token that this collection gave out. Raises DavError(403, valid-sync-token) for others (RFC 6578 §3.2)."""
     if not text:
         return Token()
-    try:
-        head, _, tail = text.removeprefix(_PREFIX).partition(";")
-        epoch, collection_id, number, *bound = head.split(".")
-        members = {}
-        for part in tail.split(",") if tail else ():
-            key, value, name = part.split("-")
-            members[int(key, 16)] = int(value, 16), int(name, 16)
-        found = Token(int(number, 16), int(bound[0], 16) if bound else None, members)
-        foreign = epoch != ctx.store.epoch or int(collection_id, 16) != collection.id
-    except ValueError:
-        foreign = True
-    if foreign or not text.startswith(_PREFIX) or not 0 <= found.number <= collection.change_seq:
-        raise DavError(403, d("valid-sync-token"), "This sync token is not one of this collection.")
-    return found
+    read = _TOKEN.fullmatch(text)
+    if read is None or read["epoch"] != ctx.store.epoch or int(read["collection"], 16) != collection.id:
+        raise _foreign()
+    number = int(read["number"], 16)
+    if number > collection.change_seq:
+        raise _foreign()
+    members = {}
+    for part in read["members"].split(",") if read["members"] else ():
+        key, seen, name = part.split("-")
+        members[int(key, 16)] = int(seen, 16), int(name, 16)
+    return Token(number, int(read["bound"], 16) if read["bound"] else None, members)
+
+
+def _foreign() -> DavError:
+    return DavError(403, d("valid-sync-token"), "This sync token is not one of this collection.")

@@ -115,8 +115,8 @@ def _collect(obj: CalendarObject, from_s: int, to_s: int, most: int, shift_s: in
     reached_s = from_s  # overrides come first: until the series has begun, nothing is complete
     try:
         for item in raw_instances(obj, from_s, to_s, floating_zone=UTC, budget=Budget(_STEPS_MAX)):
-            if not item[4]:
-                reached_s = max(reached_s, item[1])
+            if item[1] > reached_s and not item[4]:
+                reached_s = item[1]
             if len(found) >= most:
                 stopped_s = reached_s - shift_s
                 break
@@ -142,13 +142,15 @@ def _first_start(obj: CalendarObject) -> int | None:
 
 
 def _instances(found: list[_Found], name: str) -> Iterator[Instance]:
-    codes: dict[int, int] = {}
     widen = 1 if name == "VTODO" else 0
+    last: Component | None = None
+    code = 0
     for component, start_s, end_s, floating, _ in found:
-        code = codes.get(id(component))
-        if code is None:
-            code = codes[id(component)] = busy_code(component)
-        yield Instance(start_s - widen, min(end_s + widen, ENDLESS), floating, code)
+        if component is not last:
+            last, code = component, busy_code(component)
+        if end_s >= ENDLESS or widen:
+            start_s, end_s = start_s - widen, min(end_s + widen, ENDLESS)
+        yield Instance(start_s, end_s, floating, code)
 
 
 def busy_code(component: Component) -> int:

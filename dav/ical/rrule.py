@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import lru_cache
 
 YEARLY, MONTHLY, WEEKLY, DAILY, HOURLY, MINUTELY, SECONDLY = range(7)
 
@@ -117,6 +118,7 @@ def local_of(wall: int) -> datetime:
     return local.replace(hour=second // 3600, minute=second // 60 % 60, second=second % 60)
 
 
+@lru_cache(maxsize=256)
 def parse_rule(text: str) -> Rule:
     """Read the value of RRULE or EXRULE.
 

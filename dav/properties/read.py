@@ -21,6 +21,10 @@ from storage import locks, objects
 from storage.records import Lock
 
 _BATCH = 200
+# What one request may ask for. Each member of a collection answers with each name, there or not, so a body of names is
+# multiplied by thousands; no client asks for more than sixty.
+NAMES_MAX = 500
+NAME_CHARS_MAX = 32 * 1024
 # What is remembered between requests is bounded in bytes too: names are the client's.
 _REMEMBERED_CHARS_MAX = 4000
 
@@ -43,7 +47,14 @@ def _named(mode: str, element: Element | None, minimal: bool) -> Selection:
             data = parse_calendar_data(child)
         elif child.tag == cr("address-data"):
             card = parse_address_data(child)
+    check_names(tuple(names))
     return Selection(mode, tuple(names), minimal, data, card)
+
+
+def check_names(names: tuple[str, ...]) -> None:
+    """Raises DavError(413) when a request asks for more properties than anybody could want of each resource."""
+    if len(names) > NAMES_MAX or sum(map(len, names)) > NAME_CHARS_MAX:
+        raise DavError(413, detail=f"One request may ask for {NAMES_MAX} properties, with {NAME_CHARS_MAX} characters.")
 
 
 def parse_selection(root: Element, *, minimal: bool = False) -> Selection:

@@ -15,7 +15,7 @@ from dav.multistatus import multistatus, propstat_response
 from dav.names import DAV, clark, d
 from dav.properties.base import Selection
 from dav.reports.base import Report
-from dav.xml import ROOT_NAMESPACES, Element, children, href_element, tags
+from dav.xml import ROOT_NAMESPACES, XMLNS_NAMESPACE, Element, children, href_element, tags
 
 _DEPTH_MAX = 4
 _HREFS_MAX = 500
@@ -51,9 +51,12 @@ def _read(element: Element, depth: int) -> tuple[Wanted, ...]:
         name = clark(namespace, local) if namespace else local
         try:
             etree.QName(name)
+            if namespace == XMLNS_NAMESPACE:
+                raise ValueError
         except ValueError:
             raise DavError(400, detail="DAV:property needs the name of an XML element.") from None
         found.append(Wanted(name, _read(child, depth + 1)))
+    properties.check_names(tuple(dict.fromkeys(item.name for item in found)))
     return tuple(found)
 
 

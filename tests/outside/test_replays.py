@@ -28,7 +28,6 @@ LATER: dict[tuple[str, str], str] = {
     ("apple-ios-setup", "principal-properties"): "scheduling: no inbox and outbox",
     ("apple-ios-refresh", "schedule-tag-match"): "scheduling: no Schedule-Tag",
     ("davx5-discovery", "list-calendars"): "push: no transports and topic",
-    ("webcal-subscribe", "fetch"): "published feeds: no REFRESH-INTERVAL in the export of a calendar",
 }
 
 

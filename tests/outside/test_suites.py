@@ -23,7 +23,7 @@ CALDAV_MAY_FAIL = {
     "test_support": "scheduling is not there yet",
 }
 VDIRSYNCER_MAY_FAIL = {
-    "test_metadata": "wants a new calendar without a colour; ours always has one, or clients would choose another each time",
+    "test_metadata": "wants a new calendar without a colour; ours have one, or each client would choose its own",
     "test_newline_in_uid": "puts a line feed into a resource name; refused as a bad request",
 }
 

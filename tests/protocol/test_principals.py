@@ -1,0 +1,222 @@
+"""The reports that find principals (RFC 3744 §9.2 to §9.5), and Apple's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from dav.config import Config, DirectoryConfig, Limits
+from dav.names import c, cs, d
+from storage import accounts
+from storage.engine import Store, transaction
+from tests.dsl import Answer, Client, Server, element, event
+from tests.protocol.asking import cut
+
+PRINCIPALS = "/dav/principals/"
+PEOPLE = {
+    "alice@example.com": "Alice Liddell",
+    "bob@example.com": "Bob Baker",
+    "carol@elsewhere.example": "Carol Baker",
+    "dora@example.com": "",
+}
+
+
+def people(store: Store, **changes: object) -> tuple[Server, Client]:
+    """A server with four accounts, and the client of the first."""
+    server = Server(store, replace(Config(), **changes))  # type: ignore[arg-type]
+    for name, shown in PEOPLE.items():
+        client = server.account(name)
+        assert client.account is not None
+        with transaction(store, write=True) as conn:
+            accounts.update_account(conn, client.account.id, display_name=shown)
+    with transaction(store) as conn:
+        alice = accounts.account_by_name(conn, "alice@example.com")
+    assert alice is not None
+    return server, server.client(alice)
+
+
+def found(answer: Answer) -> list[str]:
+    """Local parts of the names of the principals, in order."""
+    return [
+        href.removeprefix(PRINCIPALS).partition("%40")[0] for href, item in answer.responses.items() if not item.status
+    ]
+
+
+def condition(name: str, text: str, attributes: str = "") -> str:
+    return f"<D:property-search><D:prop><{name}/></D:prop><D:match {attributes}>{text}</D:match></D:property-search>"
+
+
+def search(client: Client, *conditions: str, test: str = "", path: str = PRINCIPALS, depth: str | None = "0") -> Answer:
+    attribute = f' test="{test}"' if test else ""
+    inner = "".join(conditions) + "<D:prop><D:displayname/></D:prop>"
+    body = element("D:principal-property-search", inner).replace("search xmlns", f"search{attribute} xmlns", 1)
+    return client.report(path, body, depth=depth)
+
+
+@pytest.mark.parametrize(
+    ("conditions", "test", "expected"),
+    [
+        ([condition("D:displayname", "baker")], "", ["bob", "carol"]),
+        ([condition("D:displayname", "BOB")], "", ["bob"]),
+        ([condition("D:displayname", "bob", 'match-type="equals"')], "", []),
+        ([condition("D:displayname", "bob baker", 'match-type="equals"')], "", ["bob"]),
+        ([condition("D:displayname", "ba", 'match-type="starts-with"')], "", []),
+        ([condition("D:displayname", "ker", 'match-type="ends-with"')], "", ["bob", "carol"]),
+        ([condition("D:displayname", "%")], "", []),
+        ([condition("D:displayname", "dora")], "", ["dora"]),
+        ([condition("CS:email-address-set", "elsewhere")], "", ["carol"]),
+        ([condition("C:calendar-user-address-set", "mailto:bob@example.com")], "", ["bob"]),
+        ([condition("D:displayname", "baker"), condition("CS:email-address-set", "bob@")], "", ["bob"]),
+        ([condition("D:displayname", "alice"), condition("CS:email-address-set", "bob@")], "", []),
+        ([condition("D:displayname", "alice"), condition("CS:email-address-set", "bob@")], "anyof", ["alice", "bob"]),
+        ([condition("D:displayname", "baker"), condition("C:nothing", "x")], "", []),
+        ([condition("D:displayname", "baker"), condition("C:nothing", "x")], "anyof", ["bob", "carol"]),
+        ([condition("D:displayname", "")], "", []),
+    ],
+)
+def test_principals_are_found_by_name_and_address(
+    store: Store, conditions: list[str], test: str, expected: list[str]
+) -> None:
+    server, alice = people(store)
+    assert found(search(alice, *conditions, test=test)) == expected
+    server.close()
+
+
+def test_the_search_is_answered_wherever_clients_send_it(store: Store) -> None:
+    server, alice = people(store)
+    for path in (PRINCIPALS, PRINCIPALS + "alice@example.com/", "/dav/", "/"):
+        for depth in ("0", None):
+            assert found(search(alice, condition("D:displayname", "bob"), path=path, depth=depth)) == ["bob"]
+    assert search(alice, condition("D:displayname", "bob"), depth="1").status == 400
+    server.close()
+
+
+def test_too_many_hits_are_cut_and_the_answer_says_so(store: Store) -> None:
+    server, alice = people(store, limits=Limits(search_results=2))
+    everybody = condition("CS:email-address-set", "example")
+    answer = search(alice, everybody)
+    assert (len(found(answer)), cut(answer)) == (2, {PRINCIPALS: d("number-of-matches-within-limits")})
+    for test in ("", "anyof"):
+        # One condition with too many hits does not hide what the other finds.
+        answer = search(alice, everybody, condition("D:displayname", "carol"), test=test)
+        assert "carol" in found(answer)
+        assert bool(cut(answer)) is (test == "anyof")
+    assert cut(search(alice, condition("D:displayname", "baker"))) == {}
+    server.close()
+
+
+def test_a_search_has_a_bounded_number_of_conditions(store: Store) -> None:
+    server, alice = people(store)
+    assert search(alice, *[condition("D:displayname", "b")] * 20).status == 207
+    assert search(alice, *[condition("D:displayname", "b")] * 21).status == 400
+    server.close()
+
+
+@pytest.mark.parametrize(
+    "inner",
+    ["", "<D:property-search><D:prop><D:displayname/></D:prop></D:property-search>",
+     "<D:property-search><D:match>x</D:match></D:property-search>"],
+)  # fmt: skip
+def test_a_search_for_nothing_is_400(alice: Client, inner: str) -> None:
+    assert search(alice, inner).status == 400
+
+
+def test_disabled_accounts_are_not_found(store: Store) -> None:
+    server, alice = people(store)
+    with transaction(store, write=True) as conn:
+        bob = accounts.account_by_name(conn, "bob@example.com")
+        assert bob is not None
+        accounts.set_active(conn, bob.id, False)
+    assert found(search(alice, condition("D:displayname", "baker"))) == ["carol"]
+    assert alice.propfind_raw(PRINCIPALS + "bob@example.com/", [d("displayname")]).status == 404
+    server.close()
+
+
+def test_when_nobody_may_be_found_everyone_finds_themselves_alone(store: Store) -> None:
+    server, alice = people(store, directory=DirectoryConfig(visible=False))
+    assert found(search(alice, condition("CS:email-address-set", "example"))) == ["alice"]
+    assert found(search(alice, condition("D:displayname", "alice", 'match-type="equals"'))) == []
+    assert found(search(alice, condition("D:displayname", "bob"))) == []
+    assert found(apple_search(alice, "bob")) == []
+    for path in ("bob@example.com/", "nobody/"):
+        assert alice.propfind_raw(PRINCIPALS + path, [d("displayname")]).status == 404
+    server.close()
+
+
+def test_other_principals_show_who_they_are_and_nothing_of_their_own(store: Store) -> None:
+    server, alice = people(store)
+    bob = PRINCIPALS + "bob%40example.com/"
+    with transaction(store) as conn:
+        account = accounts.account_by_name(conn, "bob@example.com")
+    assert account is not None
+    server.client(account).proppatch(bob, "<D:set><D:prop><x:secret xmlns:x='urn:x'>1</x:secret></D:prop></D:set>")
+    names = [d("displayname"), c("calendar-user-address-set"), "{urn:x}secret", d("acl"), c("calendar-user-type")]
+    shown = alice.propfind(bob, names)[bob]
+    assert set(shown) == {d("displayname"), c("calendar-user-address-set"), c("calendar-user-type")}
+    assert alice.proppatch(bob, "<D:set><D:prop><D:displayname>x</D:displayname></D:prop></D:set>").status == 403
+    server.close()
+
+
+def apple_search(client: Client, *tokens: str, limit: str = "", context: str = "attendee") -> Answer:
+    inner = "".join(f"<CS:search-token>{token}</CS:search-token>" for token in tokens)
+    if limit:
+        inner += f"<CS:limit><CS:nresults>{limit}</CS:nresults></CS:limit>"
+    body = element("CS:calendarserver-principal-search", inner + "<D:prop><D:displayname/></D:prop>")
+    return client.report(PRINCIPALS, body.replace("search xmlns", f'search context="{context}" xmlns', 1), depth=0)
+
+
+def test_apples_search_wants_every_word_in_a_name_or_an_address(store: Store) -> None:
+    server, alice = people(store)
+    assert found(apple_search(alice, "baker")) == ["bob", "carol"]
+    assert found(apple_search(alice, "baker", "elsewhere")) == ["carol"]
+    assert found(apple_search(alice, "baker", "nobody")) == []
+    assert found(apple_search(alice)) == found(apple_search(alice, "")) == []
+    answer = apple_search(alice, "example", limit="1")
+    assert (len(found(answer)), list(cut(answer))) == (1, [PRINCIPALS])
+    server.close()
+
+
+def test_what_can_be_searched_is_told_in_a_document_of_its_own(alice: Client) -> None:
+    for path in (PRINCIPALS, PRINCIPALS + "alice/"):
+        answer = alice.report(path, element("D:principal-search-property-set", ""), depth=0)
+        assert answer.status == 200
+        assert answer.xml.tag == d("principal-search-property-set")
+        names = [str(row.find(d("prop"))[0].tag) for row in answer.xml]  # type: ignore[index]
+        assert {d("displayname"), cs("email-address-set"), c("calendar-user-address-set")} <= set(names)
+        assert all(row.findtext(d("description")) for row in answer.xml)
+    assert alice.report(PRINCIPALS, element("D:principal-search-property-set", ""), depth=1).status == 400
+
+
+def test_principal_match_finds_the_own_principal_below_an_address(alice: Client, bob: Client) -> None:
+    body = element("D:principal-match", "<D:self/><D:prop><D:displayname/></D:prop>")
+    assert list(alice.report(PRINCIPALS, body, depth=0).responses) == [PRINCIPALS + "alice/"]
+    assert list(alice.report("/dav/", body).responses) == [PRINCIPALS + "alice/"]
+    assert alice.report(PRINCIPALS + "bob/", body, depth=0).responses == {}
+    assert alice.report("calendars/alice/", body, depth=0).responses == {}
+    assert alice.report(PRINCIPALS, body, depth=1).status == 400
+
+
+def test_principal_match_finds_what_names_the_principal_in_a_property(alice: Client) -> None:
+    alice.put("calendars/alice/calendar/x.ics", event("x"))
+
+    def matched(name: str, path: str = "calendars/alice/calendar/") -> list[str]:
+        inner = f"<D:principal-property><{name}/></D:principal-property><D:prop><D:getetag/></D:prop>"
+        return list(alice.report(path, element("D:principal-match", inner), depth=0).responses)
+
+    assert matched("D:owner") == ["/dav/calendars/alice/calendar/x.ics"]
+    assert "/dav/calendars/alice/calendar/" in matched("D:owner", "calendars/alice/")
+    assert matched("D:group") == []
+    for inner in ("", "<D:principal-property/>", "<D:principal-property><D:owner/><D:group/></D:principal-property>"):
+        assert alice.report("calendars/alice/", element("D:principal-match", inner), depth=0).status == 400
+
+
+def test_the_principals_named_in_an_acl_are_given_with_their_properties(alice: Client) -> None:
+    body = element("D:acl-principal-prop-set", "<D:prop><D:displayname/></D:prop>")
+    alice.put("calendars/alice/calendar/x.ics", event("x"))
+    for path in ("calendars/alice/calendar/", "calendars/alice/calendar/x.ics", "files/alice/"):
+        answer = alice.report(path, body, depth=0)
+        assert {href: item.props[d("displayname")].text for href, item in answer.responses.items()} == {
+            PRINCIPALS + "alice/": "alice"
+        }
+        assert alice.report(path, body, depth=1).status == 400
