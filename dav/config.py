@@ -276,6 +276,9 @@ class Limits:
         _size(16 * _KIB, 256 * _MIB),
         "Largest calendar object or contact; announced to clients as max-resource-size.",
     )
+    resource_lines: int = _option(
+        200_000, _number(1000, 10_000_000), "Most lines of a calendar object; each costs memory while it is read."
+    )
     file_bytes: int = _option(2 * _GIB, _size(_KIB, 1024 * _GIB), "Largest file under /dav/files/.")
     multiget_hrefs: int = _option(5000, _number(100, 1_000_000), "Most resources that one multiget report may name.")
     query_results: int = _option(
@@ -290,7 +293,7 @@ class Limits:
         1000, _number(10, 100_000), "Most attendees of one event; announced as max-attendees-per-instance."
     )
     expand_instances: int = _option(
-        20_000, _number(100, 1_000_000), "Most occurrences that one report writes out when asked to expand."
+        50_000, _number(100, 1_000_000), "Most occurrences (or KiB of them) that one report writes out when expanding."
     )
     recurrence_steps: int = _option(
         100_000, _number(1000, 100_000_000), "Most steps of computing one recurrence rule in one request."

@@ -49,6 +49,7 @@ class Ctx:
     """Everything that handle() may use. account: who is signed in. now_s: seconds since 1970 UTC, one value per request.
 
     lane: the request is being answered on the event loop's thread, so nothing may take long (docs/decisions.md).
+    expanded: how much of limits.expand_instances this request has used up.
     """
 
     conn: Conn
@@ -59,6 +60,7 @@ class Ctx:
     now_s: int
     request: Request
     lane: bool = False
+    expanded: int = 0
 
     def leave_lane(self) -> None:
         """To be called before work that may take longer than a millisecond. Raises LeaveLane in the fast lane."""

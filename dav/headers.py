@@ -403,7 +403,7 @@ def media_type(value: str) -> str:
 
 
 _STORABLE_TYPE = re.compile(
-    r"[A-Za-z0-9!#$&^_.+-]{1,100}/[A-Za-z0-9!#$&^_.+-]{1,100}(?:\s*;[\x20-\x7e]{0,200})?", re.ASCII
+    r"[A-Za-z0-9!#$&^_.+-]{1,100}/[A-Za-z0-9!#$&^_.+-]{1,100}(?:[ ]*;[\x20-\x7e]{0,200})?", re.ASCII
 )
 
 

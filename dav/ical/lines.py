@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 # One logical line. Nearly all are plain: raw, name, parameters with their semicolon, value. Others: the last group.
 _LOGICAL = re.compile(
@@ -64,7 +65,8 @@ class Line:
     def params(self) -> Params:
         """Parameters in order as (upper-case name, values): quotes removed, RFC 6868 carets kept as they are."""
         if self._params is None:
-            self._params = _parse_params(self.head)
+            # Dates and addresses have the same few heads over and over; long ones are somebody's own.
+            self._params = (_short_params if len(self.head) <= 80 else _parse_params)(self.head)
         return self._params
 
     def param(self, name: str) -> str | None:
@@ -265,6 +267,9 @@ def _parse_params(head: str) -> Params:
         else:
             found.append((name.strip().upper(), tuple(values.split(","))))
     return tuple(found)
+
+
+_short_params = lru_cache(maxsize=512)(_parse_params)
 
 
 def _split_values(values: str) -> list[str]:

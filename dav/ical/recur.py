@@ -29,6 +29,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 from typing import Literal
 
 from dav.ical.lines import Component, Line
@@ -219,6 +220,10 @@ def duration(text: str) -> Duration:
 
     CLIENT Apple and others mix weeks with days and write P1DT as P1DT0S: any order-keeping mix of parts is read.
     """
+    return _duration(text) if len(text) > 20 else _short_duration(text)
+
+
+def _duration(text: str) -> Duration:
     match = _DURATION.fullmatch(text.strip().upper())
     if match is None or not any(match.groups()[1:]):
         if text.strip().upper() in ("P", "PT", "-P", "-PT", "P0", "PT0"):
@@ -230,6 +235,9 @@ def duration(text: str) -> Duration:
         factor * (int(weeks or 0) * 7 + int(days or 0)),
         factor * (int(hours or 0) * 3600 + int(minutes or 0) * 60 + int(seconds or 0)),
     )
+
+
+_short_duration = lru_cache(maxsize=256)(_duration)
 
 
 # ---- the object ----

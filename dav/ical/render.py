@@ -27,7 +27,7 @@ from dav.ical.recur import (
     periods,
 )
 from dav.ical.rrule import Budget, TooManyInstances
-from dav.ical.tz import UTC, Zone
+from dav.ical.tz import UTC, Zone, without_known_zones
 from dav.names import c
 
 if TYPE_CHECKING:
@@ -143,12 +143,14 @@ def _parse_comp(element: Element, depth: int) -> CompSelection:
 def render(body: bytes, data: CalendarData, *, floating_zone: Zone, limits: Limits) -> bytes:
     """The body as data asks for it; the same bytes object when it asks for nothing special.
 
-    An object that cannot be read is given as it is. Expansion stops after limits.instances_max instances.
+    An object that cannot be read is given as it is. Expansion stops after limits.instances_max instances,
+    or as many KiB of them.
     """
     if data.whole:
         return body
     try:
-        document = read(body)
+        # An expanded object has no VTIMEZONE (RFC 4791 §9.6.5).
+        document = read(body if data.expand is None else without_known_zones(body))
     except LineError:
         return body
     parts: list[bytes] = []
@@ -215,6 +217,7 @@ class _Writer:
         self, obj: CalendarObject, selection: CompSelection | None, span_s: Range, parts: list[bytes]
     ) -> None:
         templates: dict[tuple[int, bool], _Template] = {}
+        size, size_max = 0, self.limits.instances_max * 1024
         for instance in _found(obj, span_s, self.zone, self.limits)[0]:
             component = instance.component
             fixed = instance.overridden or instance.recurrence_id is None
@@ -222,7 +225,11 @@ class _Writer:
             if template is None:
                 template = self._template(component, selection, fixed)
                 templates[id(component), fixed] = template
-            parts += template.fill(instance)
+            filled = template.fill(instance)
+            parts += filled
+            size += sum(map(len, filled))
+            if size > size_max:
+                break
         if obj.name == "VTODO":
             for todo in obj.components:
                 # RFC 4791 §9.9: a task without any date overlaps every range.

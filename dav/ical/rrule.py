@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from functools import lru_cache
 
 YEARLY, MONTHLY, WEEKLY, DAILY, HOURLY, MINUTELY, SECONDLY = range(7)
@@ -24,7 +24,8 @@ _FREQS = {
 _WEEKDAYS = {name: number for number, name in enumerate(("MO", "TU", "WE", "TH", "FR", "SA", "SU"))}
 _UNIT_S = {HOURLY: 3600, MINUTELY: 60, SECONDLY: 1}
 _DAY_S = 86_400
-_EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
+_EPOCH_LOCAL = datetime(1970, 1, 1)
+_EPOCH_ORDINAL = _EPOCH_LOCAL.toordinal()
 _LAST_WALL = (date(9999, 12, 31).toordinal() - _EPOCH_ORDINAL) * _DAY_S + _DAY_S - 1
 _FIRST_WALL = (date(1, 1, 1).toordinal() - _EPOCH_ORDINAL) * _DAY_S
 
@@ -111,11 +112,7 @@ def local_of(wall: int) -> datetime:
     """The naive local time of a wall; clamped to the years 1 to 9999."""
     if not _FIRST_WALL <= wall <= _LAST_WALL:
         wall = _FIRST_WALL if wall < 0 else _LAST_WALL
-    day, second = divmod(wall, _DAY_S)
-    local = datetime.fromordinal(day + _EPOCH_ORDINAL)
-    if not second:
-        return local
-    return local.replace(hour=second // 3600, minute=second // 60 % 60, second=second % 60)
+    return _EPOCH_LOCAL + timedelta(0, wall)
 
 
 @lru_cache(maxsize=256)

@@ -43,17 +43,18 @@ def check_calendar(
     resource_bytes_max: int | None = None,
     instances_max: int | None = None,
     attendees_max: int | None = None,
+    lines_max: int = 1_000_000,
 ) -> CalendarObject:
     """Read and check a body for a calendar collection.
 
     components: what the collection takes, () = all. resource_bytes_max, instances_max (of COUNT, RDATE and overrides; a
-    rule without end has no number), attendees_max (a component): limits that the collection announces, None = none.
+    rule without end has no number), attendees_max (a component): limits that the collection announces, None = none. lines_max: valid-calendar-data for more.
     Raises DavError(403, one of C:valid-calendar-data, valid-calendar-object-resource, supported-calendar-component,
     supported-rscale, max-resource-size, max-instances, max-attendees-per-instance, min-date-time, max-date-time).
     """
     if resource_bytes_max is not None and len(body) > resource_bytes_max:
         raise DavError(403, c("max-resource-size"), f"{len(body)} bytes; at most {resource_bytes_max} are taken.")
-    calendar = _read_calendar(body)
+    calendar = _read_calendar(body, lines_max)
     obj = calendar_object(calendar)
     _check_shape(calendar, obj, components)
     checker = _Checker(obj, instances_max, attendees_max)
@@ -71,7 +72,7 @@ def _bad_object(sentence: str) -> DavError:
     return DavError(403, c("valid-calendar-object-resource"), sentence)
 
 
-def _read_calendar(body: bytes) -> Component:
+def _read_calendar(body: bytes, lines_max: int) -> Component:
     """The one VCALENDAR of a body."""
     folded = None if b"\n" in body else _CR_FOLD.search(body)
     if folded is not None:
@@ -79,7 +80,7 @@ def _read_calendar(body: bytes) -> Component:
         number = body.count(b"\r", 0, folded.start()) + 1
         raise DavError(403, c("valid-calendar-data"), f"Line {number}: a line is folded by CR without LF.")
     try:
-        document = read(body)
+        document = read(body, lines_max=lines_max)
     except LineError as error:
         raise DavError(403, c("valid-calendar-data"), f"{str(error)[:1].upper()}{str(error)[1:]}.") from None
     calendars = [component for component in document.components if component.name == "VCALENDAR"]

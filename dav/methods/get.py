@@ -95,6 +95,7 @@ def _representation(ctx: Ctx, node: Node) -> tuple[bytes | None, str, Headers]:
     if node.kind == "event":
         zones = wants_zones(ctx.request)
         if zones is not None:
+            ctx.leave_lane()
             stored = objects.body(ctx.conn, record)
             body = by_reference.as_wanted(stored, zones)
             if body is not stored:

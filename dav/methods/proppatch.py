@@ -12,6 +12,8 @@ from dav.multistatus import multistatus, propstat_response
 from dav.names import d
 from dav.xml import Element
 
+CHANGES_FACTOR = 4
+
 
 @dataclass(frozen=True, slots=True)
 class Proppatch:
@@ -21,11 +23,17 @@ class Proppatch:
 
 
 def parse(request: Request) -> Proppatch:
-    """Raises DavError(400) for a body that is not a DAV:propertyupdate or changes nothing."""
+    """Raises DavError(400) for a body that is not a DAV:propertyupdate or changes nothing.
+
+    DavError(413) for one that changes too much.
+    """
     root = xml.parse(request.body, request.config.limits)
     if root.tag != d("propertyupdate"):
         raise DavError(400, detail="The body of PROPPATCH is a DAV:propertyupdate element.")
     changes = properties.parse_changes(root)
+    # What is kept has a bound of its own; this one is for what is removed, and for the same name over and over.
+    if len(changes) > CHANGES_FACTOR * request.config.limits.properties:
+        raise DavError(413, detail="DAV:propertyupdate changes more properties than a resource may have.")
     if not changes:
         raise DavError(400, detail="DAV:propertyupdate sets or removes nothing.")
     return Proppatch(changes)

@@ -120,6 +120,7 @@ def describe(kind: str, body: bytes, config: Config, now_s: int) -> Described:
             resource_bytes_max=limits.resource_bytes,
             instances_max=limits.instances,
             attendees_max=limits.attendees,
+            lines_max=limits.resource_lines,
         )
         return Described(index_calendar(calendar, now_s=now_s), _CALENDAR_TYPE)
     if start.startswith(b"BEGIN:VCALENDAR"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
 from dav.context import Ctx, Node
@@ -11,7 +12,7 @@ from dav.headers import wants_zones
 from dav.ical import by_reference, lines, render, rules
 from dav.ical.recur import Limits as RecurrenceLimits
 from dav.ical.tz import UTC, Zone, named_zone, vtimezone_for, vtimezone_text_zone
-from dav.names import c
+from dav.names import c, d
 from dav.properties.base import Getter, Property, Selection
 from dav.xml import Element, children, decode, escape, href_element, text_of
 from storage import collections
@@ -46,6 +47,17 @@ def _text_zone(text: str) -> Zone | None:
 def recurrence_limits(ctx: Ctx) -> RecurrenceLimits:
     limits = ctx.config.limits
     return RecurrenceLimits(instances_max=limits.expand_instances, steps_max=limits.recurrence_steps)
+
+
+def spend_instances(ctx: Ctx, count: int) -> None:
+    """Counts occurrences that an answer writes out.
+
+    Raises DavError(403, number-of-matches-within-limits) when one request has asked for more than
+    limits.expand_instances, over all objects (RFC 4791 §7.8, §7.10).
+    """
+    ctx.expanded += count
+    if ctx.expanded >= ctx.config.limits.expand_instances:
+        raise DavError(403, d("number-of-matches-within-limits"), "The range asked for holds too many occurrences.")
 
 
 def description_property(name: str, rfc: str, kinds: frozenset[str]) -> Property:
@@ -189,8 +201,7 @@ def _write_transparent(ctx: Ctx, node: Node, value: bool | None) -> None:
 
 
 def _collations(ctx: Ctx, node: Node) -> str:
-    names = sorted(name for name in COLLATIONS if name.startswith("i;"))
-    return "".join(f"<C:supported-collation>{escape(name)}</C:supported-collation>" for name in names)
+    return "".join(f"<C:supported-collation>{escape(name)}</C:supported-collation>" for name in sorted(COLLATIONS))
 
 
 def _calendar_data(selection: Selection) -> Getter:
@@ -199,10 +210,19 @@ def _calendar_data(selection: Selection) -> Getter:
     def get(ctx: Ctx, node: Node) -> str | None:
         if node.body is None:
             return None
-        body = by_reference.as_wanted(node.body, wants_zones(ctx.request))
-        if wanted is not None and not wanted.whole:
+        zones = wants_zones(ctx.request)
+        whole = wanted is None or wanted.whole
+        if zones is not None or not whole:
+            ctx.leave_lane()
+        body = by_reference.as_wanted(node.body, zones)
+        if wanted is not None and not whole:
             zone = node.zone or zone_of(ctx, node)
-            body = render.render(body, wanted, floating_zone=zone, limits=recurrence_limits(ctx))
+            limits = recurrence_limits(ctx)
+            limits = replace(limits, instances_max=max(1, limits.instances_max - ctx.expanded))
+            body = render.render(body, wanted, floating_zone=zone, limits=limits)
+            if wanted.expand is not None:
+                # What is long counts once for each KiB: 20,000 times a description of a megabyte is no answer either.
+                spend_instances(ctx, max(body.count(b"\nBEGIN:"), len(body) // 1024))
         return escape(decode(body))
 
     return get

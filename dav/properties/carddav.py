@@ -30,11 +30,7 @@ def _max_size(ctx: Ctx, node: Node) -> str:
 
 
 def _collations(ctx: Ctx, node: Node) -> str:
-    return "".join(f"<CR:supported-collation>{escape(name)}</CR:supported-collation>" for name in sorted(_named()))
-
-
-def _named() -> list[str]:
-    return [name for name in COLLATIONS if name.startswith("i;")]
+    return "".join(f"<CR:supported-collation>{escape(name)}</CR:supported-collation>" for name in sorted(COLLATIONS))
 
 
 def _directory(ctx: Ctx, node: Node) -> str | None:

@@ -59,12 +59,12 @@ def update(ctx: Ctx, node: Node, changes: Changes, *, creating: bool = False) ->
     refused: dict[str, Outcome] = {}
     kept: dict[str, bool] = {}
     for name, element in changes:
-        row = PROPERTIES.get(name)
-        if row is not None and node.kind not in row.kinds:
+        row, xml = PROPERTIES.get(name), None if element is None else serialise(element)
+        if row is not None and row.parse is not None and node.kind not in row.kinds:
             row = None  # here it is a name like any other
         if row is not None and (row.parse is None or row.write is None or (row.at_creation and not creating)):
             refused[name] = _PROTECTED
-        elif element is not None and _size(element) > ctx.config.limits.property_bytes:
+        elif xml is not None and len(xml.encode()) > ctx.config.limits.property_bytes:
             refused[name] = _NO_ROOM
         elif row is not None:
             try:
@@ -74,8 +74,8 @@ def update(ctx: Ctx, node: Node, changes: Changes, *, creating: bool = False) ->
         elif len(name.encode()) > NAME_BYTES_MAX:
             refused[name] = _NO_ROOM
         else:
-            kept[name] = element is not None
-            plan.append((name, _dead_write(ctx, node, name, element)))
+            kept[name] = xml is not None
+            plan.append((name, _dead_write(ctx, node, name, xml)))
     if not refused and _too_many(ctx, node, kept):
         refused = dict.fromkeys(kept, _NO_ROOM)
     if refused:
@@ -86,10 +86,6 @@ def update(ctx: Ctx, node: Node, changes: Changes, *, creating: bool = False) ->
         # What is no column does not count itself as a change of the collection.
         collections.touch_properties(ctx.conn, node.collection.id, now_s=ctx.now_s)
     return {name: _DONE for name, _ in plan}
-
-
-def _size(element: Element) -> int:
-    return len(serialise(element).encode())
 
 
 def _too_many(ctx: Ctx, node: Node, kept: dict[str, bool]) -> bool:
@@ -109,9 +105,7 @@ def _live_write(ctx: Ctx, node: Node, row: Property, element: Element | None) ->
     return lambda: write(ctx, node, value)
 
 
-def _dead_write(ctx: Ctx, node: Node, name: str, element: Element | None) -> Callable[[], None]:
-    xml = None if element is None else serialise(element)
-
+def _dead_write(ctx: Ctx, node: Node, name: str, xml: str | None) -> Callable[[], None]:
     def write() -> None:
         collection_id, object_id = dead.key_of(ctx, node)
         properties.set_property(ctx.conn, collection_id, name, xml, object_id=object_id)

@@ -101,7 +101,7 @@ def _make_plan(names: tuple[str, ...], kind: str) -> _Plan:
         row = PROPERTIES.get(name)
         if row is None or kind not in row.kinds:
             steps.append((name, None, False, *tags(name)))
-            wants_dead = True
+            wants_dead = wants_dead or row is None or row.parse is not None  # a protected name is no dead one anywhere
             continue
         steps.append((name, row.get, row.whole, *tags(name)))
         wants_dead = wants_dead or row.whole  # it may stand among the dead ones as it was sent
@@ -177,18 +177,15 @@ def _has(ctx: Ctx, node: Node, name: str) -> bool:
 
 
 def _preload(ctx: Ctx, batch: list[Node], selection: Selection, known_locks: _KnownLocks) -> None:
-    kinds = {node.kind for node in batch}
-    if selection.mode == "prop":
-        plans = [_plan(selection.names, kind) for kind in kinds]
+    mode, kinds = selection.mode, {node.kind for node in batch}
+    if mode == "prop":
+        plans = {kind: _plan(selection.names, kind) for kind in kinds}
     else:
-        live = selection.mode == "allprop"
-        plans = [_plan((*_live_names(kind, live), *selection.names), kind) for kind in kinds]
-    if any(plan.body for plan in plans) and selection.mode != "propname":
-        _load_bodies(ctx, batch)
-    if selection.mode != "prop" or any(plan.dead for plan in plans):
-        dead.load(ctx, batch)
-    if any(plan.locks for plan in plans):
-        _load_locks(ctx, batch, known_locks)
+        plans = {kind: _plan((*_live_names(kind, mode == "allprop"), *selection.names), kind) for kind in kinds}
+    if mode != "propname":
+        _load_bodies(ctx, [node for node in batch if plans[node.kind].body])
+    dead.load(ctx, [node for node in batch if mode != "prop" or plans[node.kind].dead])
+    _load_locks(ctx, [node for node in batch if plans[node.kind].locks], known_locks)
 
 
 def _load_bodies(ctx: Ctx, batch: list[Node]) -> None:

@@ -98,8 +98,10 @@ def _expand(ctx: Ctx, node: Node, wanted: tuple[Wanted, ...], minimal: bool, bud
 
 def _targets(ctx: Ctx, element: Element, wanted: tuple[Wanted, ...], minimal: bool, budget: _Budget) -> Iterator[str]:
     for href in element.iterfind(d("href")):
-        place = ctx.urls.parse_href(href.text or "")
-        target = tree.find(ctx, place) if place is not None and budget.left > 0 else None
+        text = (href.text or "").strip()
+        # What we write are absolute paths; a whole URL in a dead property may be another server's.
+        place = ctx.urls.parse_href(text) if text.startswith("/") and budget.left > 0 else None
+        target = tree.find(ctx, place) if place is not None else None
         budget.left -= 1
         if target is not None:
             yield _expand(ctx, target, wanted, minimal, budget)

@@ -38,7 +38,7 @@ def check(request: Request, answer: Answer) -> None:
     for name, value in answer.headers.items():
         assert re.fullmatch(r"[a-z0-9-]+", name), name
         assert _HEADER.fullmatch(value), (name, value)
-    if request.method == "HEAD" and not request.path.startswith("/dav"):
+    if request.method == "HEAD" and not request.path.startswith("/dav/"):
         pass  # the pages leave it to the HTTP server to keep the body back
     elif request.method == "HEAD" or answer.status in (204, 304):
         assert answer.body == b""

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
-from dav.config import Config, DirectoryConfig, Limits
+from dav.config import DirectoryConfig, Limits
 from dav.names import cr, d
 from storage import accounts
 from storage.engine import Store, transaction
 from storage.records import Account
-from tests.dsl import Client, Server, card, element
+from tests.dsl import Client, card, element
 from tests.protocol.asking import addressbook_query, cut, data, names
+from tests.protocol.conftest import Serve
 
 HOME = "addressbooks/alice/"
 BOOK = HOME + "contacts/"
@@ -101,14 +100,13 @@ def test_a_limit_cuts_the_answer_and_the_answer_says_so(people: Client) -> None:
         assert addressbook_query(people, BOOK, more=limit.format(bad)).status == 400
 
 
-def test_the_servers_own_limit_holds_too(store: Store) -> None:
-    server = Server(store, replace(Config(), limits=Limits(query_results=2)))
+def test_the_servers_own_limit_holds_too(serve: Serve) -> None:
+    server = serve(limits=Limits(query_results=2))
     alice = server.account("alice")
     for number in range(3):
         alice.put(f"{BOOK}{number}.vcf", card(str(number)))
     answer = addressbook_query(alice, BOOK, prop=DATA, more="<CR:limit><CR:nresults>100</CR:nresults></CR:limit>")
     assert (len(data(answer)), list(cut(answer))) == (2, [f"/dav/{BOOK}"])
-    server.close()
 
 
 @pytest.mark.parametrize(
@@ -130,17 +128,16 @@ def test_a_query_that_cannot_be_answered_is_refused_with_its_condition(
 # ---- the directory ----
 
 
-def directory(store: Store, *, visible: bool = True, results: int = 100) -> tuple[Server, Client]:
-    config = replace(Config(), directory=DirectoryConfig(visible=visible), limits=Limits(search_results=results))
-    server = Server(store, config)
+def directory(serve: Serve, *, visible: bool = True, results: int = 100) -> Client:
+    server = serve(directory=DirectoryConfig(visible=visible), limits=Limits(search_results=results))
     alice = server.account("alice@example.com")
     for name in ("bob@example.com", "bobby@example.com", "carol@example.com"):
         server.account(name)
-    return server, alice
+    return alice
 
 
-def test_the_directory_is_searched_but_never_listed(store: Store) -> None:
-    server, alice = directory(store)
+def test_the_directory_is_searched_but_never_listed(serve: Serve) -> None:
+    alice = directory(serve)
     found = addressbook_query(alice, "directory/", prop("FN", match("bob")), prop=DATA)
     assert names(found) == ["bob%40example.com.vcf", "bobby%40example.com.vcf"]
     assert all("BEGIN:VCARD" in text for text in data(found).values())
@@ -149,33 +146,29 @@ def test_the_directory_is_searched_but_never_listed(store: Store) -> None:
     assert names(addressbook_query(alice, "directory/")) == []
     assert names(addressbook_query(alice, "directory/", prop("FN"))) == []
     assert list(alice.propfind("directory/", [d("resourcetype")], depth=1)) == ["/dav/directory/"]
-    server.close()
 
 
-def test_too_many_hits_in_the_directory_are_cut_and_the_answer_says_so(store: Store) -> None:
-    server, alice = directory(store, results=2)
+def test_too_many_hits_in_the_directory_are_cut_and_the_answer_says_so(serve: Serve) -> None:
+    alice = directory(serve, results=2)
     answer = addressbook_query(alice, "directory/", prop("EMAIL", match("example.com")))
     assert (len(names(answer)), list(cut(answer))) == (2, ["/dav/directory/"])
     answer = addressbook_query(alice, "directory/", prop("EMAIL", match("bob")))
     assert (len(names(answer)), cut(answer)) == (2, {})
-    server.close()
 
 
-def test_disabled_accounts_are_in_no_directory(store: Store) -> None:
-    server, alice = directory(store)
+def test_disabled_accounts_are_in_no_directory(store: Store, serve: Serve) -> None:
+    alice = directory(serve)
     with transaction(store, write=True) as conn:
         bob = accounts.account_by_name(conn, "bob@example.com")
         assert isinstance(bob, Account)
         accounts.set_active(conn, bob.id, False)
     assert names(addressbook_query(alice, "directory/", prop("FN", match("bob")))) == ["bobby%40example.com.vcf"]
     assert alice.get("directory/bob@example.com.vcf").status == 404
-    server.close()
 
 
-def test_a_directory_that_is_off_is_nowhere(store: Store) -> None:
-    server, alice = directory(store, visible=False)
+def test_a_directory_that_is_off_is_nowhere(serve: Serve) -> None:
+    alice = directory(serve, visible=False)
     assert addressbook_query(alice, "directory/", prop("FN", match("bob"))).status == 404
     assert alice.get("directory/bob@example.com.vcf").status == 404
     (found,) = alice.propfind("principals/alice@example.com/", [cr("directory-gateway")]).values()
     assert found == {}
-    server.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
-from dav.config import Config, Limits
+from dav.config import Limits
 from dav.filters.calendar import matches, parse_filter
 from dav.ical.lines import read
 from dav.ical.make import utc_seconds
@@ -21,6 +20,7 @@ from dav.names import CALDAV, c, d
 from storage.engine import Store
 from tests.dsl import NOW_S, Client, Server, element, event, task
 from tests.protocol.asking import between, calendar_query, comp, cut, data, names, stamp
+from tests.protocol.conftest import Serve
 
 CALENDAR = "calendars/alice/calendar/"
 DATA = "<D:prop><C:calendar-data/></D:prop>"
@@ -194,6 +194,18 @@ def test_data_can_be_expanded_and_cut_down(alice: Client) -> None:
     assert "LOCATION" not in data(answer)["x.ics"]
 
 
+def test_the_occurrences_of_one_answer_are_bounded(serve: Serve) -> None:
+    alice = serve(limits=Limits(expand_instances=100)).account("alice")
+    expand = '<C:expand start="20261201T000000Z" end="20270130T000000Z"/>'  # sixty days
+    prop = f"<D:prop><C:calendar-data>{expand}</C:calendar-data></D:prop>"
+    put(alice, "one.ics", event("one", more="RRULE:FREQ=DAILY\r\n"))
+    assert data(calendar_query(alice, CALENDAR, prop=prop))["one.ics"].count("BEGIN:VEVENT") == 60
+    put(alice, "two.ics", event("two", more="RRULE:FREQ=DAILY\r\n"))
+    answer = calendar_query(alice, CALENDAR, prop=prop)
+    assert (answer.status, answer.condition) == (403, d("number-of-matches-within-limits"))
+    assert names(calendar_query(alice, CALENDAR)) == ["one.ics", "two.ics"]
+
+
 def test_floating_times_expand_the_same_in_every_zone(alice: Client) -> None:
     put(alice, "x.ics", floating("x", "20261201T090000", "RRULE:FREQ=DAILY\r\n"))
     expand = '<C:expand start="20261202T000000Z" end="20261203T000000Z"/>'
@@ -238,8 +250,8 @@ def test_each_calendar_of_a_home_is_asked_in_its_own_zone(alice: Client) -> None
 # ---- bounds and refusals ----
 
 
-def test_results_over_the_limit_are_cut_and_the_answer_says_so(store: Store) -> None:
-    server = Server(store, replace(Config(), limits=Limits(query_results=3)))
+def test_results_over_the_limit_are_cut_and_the_answer_says_so(serve: Serve) -> None:
+    server = serve(limits=Limits(query_results=3))
     alice = server.account("alice")
     for number in range(3):
         put(alice, f"{number}.ics", event(str(number)))
@@ -250,7 +262,6 @@ def test_results_over_the_limit_are_cut_and_the_answer_says_so(store: Store) -> 
         answer = calendar_query(alice, CALENDAR, *filters, prop=DATA)
         assert len(data(answer)) == 3
         assert cut(answer) == {f"/dav/{CALENDAR}": d("number-of-matches-within-limits")}
-    server.close()
 
 
 def test_many_results_come_in_one_answer(alice: Client) -> None:

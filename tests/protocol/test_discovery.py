@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from lxml import etree
 
-from dav.config import Config, ServerConfig
+from dav.config import ServerConfig
 from dav.methods.options import DAV_HEADER
 from dav.names import c, cr, d
-from storage.engine import Store
 from tests.dsl import Client, Server
+from tests.protocol.conftest import Serve
 
 METHODS = ("GET", "HEAD", "OPTIONS", "PROPFIND", "REPORT", "POST", "PUT", "DELETE", "MKCOL")
 CHALLENGED = (
@@ -41,13 +39,12 @@ def test_well_known_addresses_redirect_every_method_to_the_root(alice: Client, m
             assert (answer.status, answer.headers["location"]) == (301, "/dav/")
 
 
-def test_well_known_addresses_work_below_a_prefix_too(store: Store) -> None:
-    server = Server(store, replace(Config(), server=ServerConfig(base_path="/desk")))
+def test_well_known_addresses_work_below_a_prefix_too(serve: Serve) -> None:
+    server = serve(server=ServerConfig(base_path="/desk"))
     alice = server.account("alice")
     for path in ("/.well-known/caldav", "/desk/.well-known/caldav"):
         answer = alice.request("PROPFIND", path)
         assert (answer.status, answer.headers["location"]) == (301, "/desk/dav/")
-    server.close()
 
 
 @pytest.mark.parametrize("path", CHALLENGED)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
-from dav.config import Config, Limits
+from dav.config import Limits
 from dav.names import c, d
-from storage.engine import Store
 from tests.dsl import Client, Server, card, element, event
 from tests.protocol.asking import ETAG, addressbook_multiget, calendar_multiget, data
+from tests.protocol.conftest import Serve
 
 CALENDAR = "/dav/calendars/alice/calendar/"
 BOOK = "/dav/addressbooks/alice/contacts/"
@@ -114,14 +112,13 @@ def test_all_properties_and_their_names_can_be_asked_for(alice: Client) -> None:
     assert d("getetag") in names[CALENDAR + "x.ics"].props
 
 
-def test_more_hrefs_than_the_limit_are_refused_with_its_condition(store: Store) -> None:
-    server = Server(store, replace(Config(), limits=Limits(multiget_hrefs=100)))
+def test_more_hrefs_than_the_limit_are_refused_with_its_condition(serve: Serve) -> None:
+    server = serve(limits=Limits(multiget_hrefs=100))
     alice = server.account("alice")
     hrefs = [f"{CALENDAR}{number}.ics" for number in range(101)]
     assert len(calendar_multiget(alice, CALENDAR, *hrefs[:100]).responses) == 100
     answer = calendar_multiget(alice, CALENDAR, *hrefs)
     assert (answer.status, answer.condition) == (403, d("number-of-matches-within-limits"))
-    server.close()
 
 
 def test_expanded_and_partial_data_are_given_here_too(alice: Client) -> None:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dav.config import Config, Limits
+from dav.config import Limits
 from dav.names import c, cr, cs, d
 from dav.properties.read import NAMES_MAX
 from dav.xml import parse
-from storage.engine import Store
-from tests.dsl import Answer, Client, Server, card, element, event
+from tests.dsl import Answer, Client, card, element, event
+from tests.protocol.conftest import Serve
 
 CALENDAR = "calendars/alice/calendar/"
 HREF = f"/dav/{CALENDAR}"
@@ -162,9 +160,9 @@ def test_xml_is_read_whatever_the_content_type_says(alice: Client) -> None:
         assert answer.responses[HREF].props[d("displayname")].text == "Calendar"
 
 
-def test_xml_has_limits_in_bytes_elements_and_depth(store: Store) -> None:
+def test_xml_has_limits_in_bytes_elements_and_depth(serve: Serve) -> None:
     limits = Limits(xml_bytes=64 * 1024, xml_elements=1000, xml_depth=16)
-    server = Server(store, replace(Config(), limits=limits))
+    server = serve(limits=limits)
     alice = server.account("alice")
 
     def status(inner: str) -> int:
@@ -175,7 +173,6 @@ def test_xml_has_limits_in_bytes_elements_and_depth(store: Store) -> None:
     assert status("<a>" * 14 + "</a>" * 14) == 207
     assert status("<a>" * 15 + "</a>" * 15) == 400
     assert status(" " * 65 * 1024) == 413
-    server.close()
 
 
 def test_depth_noroot_leaves_out_the_collection_itself(alice: Client) -> None:
@@ -209,8 +206,8 @@ def test_without_depth_everything_below_is_listed(alice: Client) -> None:
     assert {"/dav/principals/alice/", HREF, "/dav/files/alice/a/b/deep"} <= set(from_the_root)
 
 
-def test_infinite_depth_over_its_limit_is_refused_with_its_condition(store: Store) -> None:
-    server = Server(store, replace(Config(), limits=Limits(infinity_members=5)))
+def test_infinite_depth_over_its_limit_is_refused_with_its_condition(serve: Serve) -> None:
+    server = serve(limits=Limits(infinity_members=5))
     alice = server.account("alice")
     for number in range(6):
         assert propfind(alice, "files/alice/", "<D:prop><D:getetag/></D:prop>", "infinity").status == 207
@@ -218,7 +215,6 @@ def test_infinite_depth_over_its_limit_is_refused_with_its_condition(store: Stor
     answer = propfind(alice, "files/alice/", "<D:prop><D:getetag/></D:prop>", "infinity")
     assert (answer.status, answer.condition) == (403, d("propfind-finite-depth"))
     assert propfind(alice, "files/alice/", "<D:prop><D:getetag/></D:prop>", "1").status == 207
-    server.close()
 
 
 def test_data_can_be_asked_for_as_if_it_were_a_property(alice: Client) -> None:

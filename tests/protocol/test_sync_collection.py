@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dav.config import Config, Limits
+from dav.config import Limits
 from dav.names import c, cs, d
-from storage.engine import Store
 from tests.dsl import Answer, Client, Server, card, element, event
 from tests.protocol.asking import ETAG, cut, names
+from tests.protocol.conftest import Serve
 
 HOME = "/dav/calendars/alice/"
 CALENDAR = HOME + "calendar/"
@@ -160,8 +160,8 @@ def test_what_was_gone_before_the_first_page_is_told_on_no_page(alice: Client) -
     assert told == {f"{CALENDAR}{number}.ics": 200 for number in (0, 2, 4)}
 
 
-def test_the_server_has_a_page_size_of_its_own(store: Store) -> None:
-    server = Server(store, replace(Config(), limits=Limits(sync_page=3)))
+def test_the_server_has_a_page_size_of_its_own(serve: Serve) -> None:
+    server = serve(limits=Limits(sync_page=3))
     alice = server.account("alice")
     for number in range(4):
         alice.put(f"{CALENDAR}{number}.ics", event(str(number)))
@@ -170,7 +170,6 @@ def test_the_server_has_a_page_size_of_its_own(store: Store) -> None:
         assert (len(seen(answer)), cut(answer)) == (3, {CALENDAR: TOO_MANY})
     rest = sync(alice, CALENDAR, token_of(answer))
     assert (len(seen(rest)), cut(rest)) == (1, {})
-    server.close()
 
 
 @pytest.mark.parametrize("depth", [None, "0", "1"])

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dav.config import Config, ServerConfig
+from dav.config import ServerConfig
 from dav.errors import DavError
 from dav.names import d
 from dav.urls import NAME_BYTES_MAX, Place, Urls, decode_segment, encode_segment
-from storage.engine import Store
 from tests.dsl import Client, Server, event
+from tests.protocol.conftest import Serve
 
 CALENDAR = "calendars/alice/calendar/"
 BAD = (
@@ -81,8 +79,8 @@ def test_a_name_may_be_long_but_not_endless(alice: Client) -> None:
     assert alice.get(CALENDAR + "%C3%A9" * (NAME_BYTES_MAX // 2 + 1)).status == 414
 
 
-def test_below_a_prefix_every_href_begins_with_it_and_nothing_else_is_served(store: Store) -> None:
-    server = Server(store, replace(Config(), server=ServerConfig(base_path="/desk")))
+def test_below_a_prefix_every_href_begins_with_it_and_nothing_else_is_served(serve: Serve) -> None:
+    server = serve(server=ServerConfig(base_path="/desk"))
     alice = server.account("alice")
     base = "/desk/dav/calendars/alice/calendar/"
     assert alice.put(base + "x.ics", event("x")).status == 201
@@ -92,7 +90,6 @@ def test_below_a_prefix_every_href_begins_with_it_and_nothing_else_is_served(sto
     assert alice.request("PROPFIND", "/desk/").status == 207
     for outside in ("/dav/calendars/alice/calendar/x.ics", "/deskdav/", "/desktop/dav/calendars/alice/"):
         assert alice.get(outside).status == 404, outside
-    server.close()
 
 
 @pytest.mark.parametrize(
