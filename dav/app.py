@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import zlib
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Generator, Iterator, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ from dav.errors import DavError, from_storage
 from dav.methods import METHODS
 from dav.methods.options import DAV_HEADER
 from dav.methods.report import Asked
+from dav.spool import Abandoned, Room, Spool
 from dav.urls import Place, Urls
 from dav.version import VERSION
 from dav.web import pages
@@ -69,6 +70,7 @@ class Davenport:
         self.now: Callable[[], float] = time.time
         self.web = Starlette(routes=[Route("/", self._home_page, methods=list(_PAGE_METHODS)), *pages.ROUTES])
         # Readers of SQLite wait for nobody. A server would have to be waited for, and the loop must not wait.
+        self._spool_room = Room(config.limits.spool_bytes)
         self._fast_lane = store.dialect == "sqlite"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -186,9 +188,7 @@ class Davenport:
         exchange.items = response.items
         return response
 
-    async def _short_or_hop(
-        self, method: Method, request: Request, signed: SignedIn, exchange: _Exchange
-    ) -> Response:
+    async def _short_or_hop(self, method: Method, request: Request, signed: SignedIn, exchange: _Exchange) -> Response:
         if self._fast_lane and _is_short(request):
             try:
                 return self._work(method, request, signed, exchange, lane=True)
@@ -240,7 +240,12 @@ class Davenport:
     async def _to_blob(self, request: Request, receive: Receive, limit: int) -> Blob:
         """Stream a body to the blob folder; memory stays at one chunk."""
         loop = asyncio.get_running_loop()
-        writer = await loop.run_in_executor(self.threads, BlobWriter, self.store.blob_dir)
+        made = loop.run_in_executor(self.threads, BlobWriter, self.store.blob_dir)
+        try:
+            writer = await asyncio.shield(made)
+        except asyncio.CancelledError:
+            made.add_done_callback(_abort)  # its file would stay open and on disk
+            raise
         finished = False
         try:
             async for chunk in _chunks(request, receive, limit):
@@ -268,7 +273,7 @@ class Davenport:
         await sender.body(body if sender.exchange.method != "HEAD" else b"", last=True)
 
     async def _stream(self, sender: _Sender, headers: dict[str, str], response: Response) -> None:
-        """Send what response.stream yields, in its own read transaction, holding one chunk at a time."""
+        """Send what response.stream yields, in its own read transaction, holding few chunks in memory."""
         fields = list(response.headers)
         packer = None
         if _may_gzip(fields) and not any(name in ("Content-Range", "Content-Length") for name, _ in fields):
@@ -280,29 +285,55 @@ class Davenport:
         if sender.exchange.method == "HEAD":
             await sender.body(b"", last=True)
             return
-        loop = asyncio.get_running_loop()
-        chunks = self._streaming(response)
-        try:
-            while chunk := await loop.run_in_executor(self.threads, next, chunks, b""):
-                await sender.body(packer.compress(chunk) if packer else chunk)
-            await sender.body(packer.flush() if packer else b"", last=True)
-        finally:
-            await loop.run_in_executor(self.threads, chunks.close)  # type: ignore[attr-defined]
+        chunks = _pieces(self._parts(response), packer)
+        if response.detached:
+            try:
+                while chunk := await self._in_thread(next, chunks, b""):
+                    await sender.body(chunk)
+            finally:
+                await self._in_thread(chunks.close)
+        else:
+            await self._spooled(sender, chunks)
+        await sender.body(b"", last=True)
 
-    def _streaming(self, response: Response) -> Iterator[bytes]:
-        """The stream in pieces large enough that the thread hop for each does not matter; never an empty one."""
+    async def _spooled(self, sender: _Sender, chunks: Generator[bytes, None, None]) -> None:
+        """Sends what is made in a transaction; a slow client does not keep the transaction open."""
+        spool = Spool(self._in_thread, self._spool_room, stall_s=self.config.limits.stall_seconds)
+
+        async def fill() -> None:
+            try:
+                while chunk := await self._in_thread(next, chunks, b""):
+                    await spool.put(chunk)
+            finally:
+                spool.end()
+                await self._in_thread(chunks.close)
+
+        filling = asyncio.create_task(fill())
+        try:
+            while chunk := await spool.get():
+                await sender.body(chunk)
+            await filling
+        except Abandoned:
+            raise _ClientGone from None
+        finally:
+            # Not cancelled: the thread that makes the next piece could not be stopped, and has the generator.
+            spool.abandon()
+            await asyncio.wait([filling])
+            if not filling.cancelled():
+                filling.exception()
+            spool.close()
+
+    async def _in_thread(self, function: Callable[..., Any], /, *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self.threads, function, *arguments)
+
+    def _parts(self, response: Response) -> Iterator[bytes]:
         assert response.stream is not None
-        with transaction(self.store) as conn:
-            parts: list[bytes] = []
-            size = 0
-            for part in response.stream(conn):
-                parts.append(part)
-                size += len(part)
-                if size >= _STREAM_CHUNK_BYTES:
-                    yield b"".join(parts)
-                    parts, size = [], 0
-            if size:
-                yield b"".join(parts)
+        if response.detached:
+            nothing: Any = None
+            yield from response.stream(nothing)
+        else:
+            with transaction(self.store) as conn:
+                yield from response.stream(conn)
 
 
 _PLAIN = (("Content-Type", "text/plain; charset=utf-8"),)
@@ -366,8 +397,8 @@ def error_response(error: DavError) -> Response:
 def _is_short(request: Request) -> bool:
     """Whether a request is one of the short reads that devices send all day.
 
-    Without the hop to a thread and back a poll costs half the CPU and the loop answers four times as many; it is the same
-    parse and handle, and what turns out to be long leaves the lane (Ctx.leave_lane).
+    Without the hop to a thread and back a poll costs half the CPU and the loop answers four times as many; it is the
+    same parse and handle, and what turns out to be long leaves the lane (Ctx.leave_lane).
     """
     if request.method == "PROPFIND":
         return request.header("depth") == "0" and len(request.body) <= _SHORT_BODY_BYTES
@@ -397,6 +428,28 @@ def _headers(scope: Scope) -> dict[str, str]:
         name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
         found[name] = f"{found[name]}, {value}" if name in found else value
     return found
+
+
+def _pieces(parts: Iterator[bytes], packer: zlib._Compress | None) -> Generator[bytes, None, None]:
+    """The parts, packed if wished, in pieces for which a thread hop each does not matter; never an empty one."""
+    gathered: list[bytes] = []
+    size = 0
+    for part in parts:
+        data = packer.compress(part) if packer else part
+        gathered.append(data)
+        size += len(data)
+        if size >= _STREAM_CHUNK_BYTES:
+            yield b"".join(gathered)
+            gathered, size = [], 0
+    if packer:
+        gathered.append(packer.flush())
+    if any(gathered):
+        yield b"".join(gathered)
+
+
+def _abort(made: asyncio.Future[BlobWriter]) -> None:
+    if not made.cancelled() and made.exception() is None:
+        made.result().abort()
 
 
 def _is_larger(length: str, limit: int) -> bool:

@@ -312,6 +312,12 @@ class Limits:
     lock_seconds: int = _option(86_400, _number(60, 31_536_000), "Longest time-out of a WebDAV lock.")
     locks: int = _option(1000, _number(10, 1_000_000), "Most WebDAV locks of one account at the same time.")
     body_seconds: int = _option(3600, _number(5, 86_400), "Time in which the body of a request must have arrived.")
+    spool_bytes: int = _option(
+        _GIB, _size(_MIB, 1024 * _GIB), "Most bytes of long answers that wait on disk for slow clients, in each worker."
+    )
+    stall_seconds: int = _option(
+        60, _number(1, 86_400), "How long a long answer may find no room there before it is cut off."
+    )
     search_results: int = _option(100, _number(1, 10_000), "Most accounts found by one search of the directory.")
     depth: int = _option(50, _number(1, 1000), "How deep folders may nest under /dav/files/.")
 

@@ -46,7 +46,7 @@ class LeaveLane(Exception):
 
 @dataclass(slots=True)
 class Ctx:
-    """Everything that handle() may use. account: who is signed in. now_s: seconds since 1970 UTC, one value per request.
+    """Everything that handle() may use. account: who is signed in. now_s: seconds since 1970 UTC, one a request.
 
     lane: the request is being answered on the event loop's thread, so nothing may take long (docs/decisions.md).
     expanded: how much of limits.expand_instances this request has used up.
@@ -90,12 +90,16 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer. Either body, or stream: called in a worker thread with a fresh read transaction's conn."""
+    """An answer. Either body, or stream: called in a worker thread with a fresh read transaction's conn.
+
+    detached: the stream needs no conn and is given none, so it may take as long as its client does.
+    """
 
     status: int
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
     stream: Callable[[Conn], Iterator[bytes]] | None = None
+    detached: bool = False
     # For the access log: how many resources the answer names.
     items: int = 0
 

@@ -54,7 +54,7 @@ def _check_shape(root: Element, limits: Limits) -> None:
     count = size = 0
     for element in root.iter():
         count += 1
-        # A namespace is written once and then stands in the name of every element: 1 MB of XML can become 5 GB of names.
+        # A namespace is written once and then stands in the name of every element: 1 MB of XML can become 5 GB.
         size += len(element.tag) if isinstance(element.tag, str) else 0
         if size > _NAMES_GROWTH_MAX * limits.xml_bytes:
             raise DavError(413, detail="The XML body has too many elements in namespaces with too long names.")

@@ -657,22 +657,23 @@ _BUSY = Statement(
 def _out_of_reach(*conditions: sa.ColumnElement[bool]) -> sa.Select[Any]:
     """Members whose index ends before the range does, or begins after it does, and whose bounds meet it.
 
-    Each half is a range of a partial index that holds only the members that are not wholly indexed.
+    Each half is a range of a partial index that holds only the members that are not wholly indexed. SQLite takes the
+    condition that stands first as the bound of the range; the constant one is there only to allow the partial index.
     """
     start, end = sa.bindparam("start_s", type_=schema.Int), sa.bindparam("end_s", type_=schema.Int)
     late, early = _o.alias("late"), _o.alias("early")
     halves = sa.union_all(
         sa.select(late.c.id).where(
             late.c.collection_id == sa.bindparam("collection_id"),
-            late.c.indexed_to_s < sa.literal_column(str(ENDLESS)),
             late.c.indexed_to_s < end,
+            late.c.indexed_to_s < sa.literal_column(str(ENDLESS)),
             late.c.first_s <= end,
             late.c.last_s >= start,
         ),
         sa.select(early.c.id).where(
             early.c.collection_id == sa.bindparam("collection_id"),
-            early.c.indexed_from_s > sa.literal_column(str(BEGINLESS)),
             early.c.indexed_from_s > start,
+            early.c.indexed_from_s > sa.literal_column(str(BEGINLESS)),
             early.c.first_s <= end,
             early.c.last_s >= start,
         ),
@@ -761,8 +762,8 @@ _TO_EXTEND = Statement(
     sa.select(*_RECORD)
     .select_from(_o.join(schema.collections, schema.collections.c.id == _o.c.collection_id))
     .where(
-        _o.c.indexed_to_s < sa.literal_column(str(ENDLESS)),
         _o.c.indexed_to_s < sa.bindparam("before_s"),
+        _o.c.indexed_to_s < sa.literal_column(str(ENDLESS)),
         schema.collections.c.deleted_s.is_(None),
         _readable,
     )

@@ -167,14 +167,14 @@ def _content(
                     left -= len(chunk)
                     yield chunk
 
-        return Response(status, length, stream=stream)
+        return Response(status, length, stream=stream, detached=True)
     if body is None:
         body = objects.body(ctx.conn, record)
     if part is None:
         return Response(status, headers, body)
     # A stream is sent as it is: the range counts the bytes of the resource, so they must not be compressed.
     piece = body[first : last + 1]
-    return Response(status, length, stream=lambda conn: iter((piece,)))
+    return Response(status, length, stream=lambda conn: iter((piece,)), detached=True)
 
 
 def stored_version(body: bytes) -> str:

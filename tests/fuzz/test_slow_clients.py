@@ -1,0 +1,168 @@
+"""Clients that take their time keep nobody else waiting, and cost neither threads nor connections of the database."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dav.config import Config, Limits, ServerConfig
+from dav.spool import MEMORY_BYTES, Abandoned, Room, Spool
+from storage.engine import Store, open_store
+from tests.dsl import Client, Server, event
+
+CALENDAR = "calendars/alice/calendar/"
+THREADS = 4
+
+
+@pytest.fixture
+def server(store_url: str, tmp_path: Path) -> Iterator[Server]:
+    """A server with few threads and as many connections; a waiting writer or reader gives up soon."""
+    store = open_store(store_url, blob_dir=tmp_path / "files", threads=THREADS, busy_timeout_s=3)
+    limits = Limits(spool_bytes=64 << 20, stall_seconds=1)
+    running = Server(store, Config(server=ServerConfig(threads=THREADS), limits=limits))
+    yield running
+    running.close()
+    store.close()
+
+
+@pytest.fixture
+def alice(server: Server) -> Client:
+    """An account whose calendar is larger than what a stream keeps in memory."""
+    alice = server.account("alice")
+    for number in range(12):
+        more = "".join(f"X-LONG:{'x' * 60}{line}\r\n" for line in range(1000))
+        assert alice.put(f"{CALENDAR}{number}.ics", event(str(number), more=more)).status == 201
+    assert alice.put("files/alice/large", b"x" * 1_000_000).status == 201
+    return alice
+
+
+class Slow:
+    """One request whose client takes nothing until `go` is set."""
+
+    def __init__(self, client: Client, path: str) -> None:
+        method, self.path, _, fields, _ = client.prepare("GET", path)
+        self.scope = {
+            "type": "http", "method": method, "path": self.path, "raw_path": self.path.encode(), "query_string": b"",
+            "scheme": "http", "client": ("127.0.0.1", 1),
+            "headers": [(name.encode(), value.encode()) for name, value in fields],
+        }  # fmt: skip
+        self.app = client.server.app
+        self.go = asyncio.Event()
+        self.begun = asyncio.Event()
+        self.body = b""
+        self.whole = False
+
+    async def run(self) -> None:
+        await self.app(self.scope, self.receive, self.send)
+
+    async def receive(self) -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(self, message: Any) -> None:
+        if message["type"] == "http.response.body":
+            self.begun.set()
+            await self.go.wait()
+            self.body += message["body"]
+            self.whole = not message["more_body"]
+
+
+@pytest.mark.parametrize("path", [CALENDAR, "files/alice/large"])
+def test_more_slow_readers_than_threads_keep_nobody_waiting(server: Server, alice: Client, path: str) -> None:
+    expected = alice.get(path).body
+
+    async def scenario() -> list[Slow]:
+        slow = [Slow(alice, path) for _ in range(THREADS * 3)]
+        tasks = [asyncio.create_task(one.run()) for one in slow]
+        await asyncio.gather(*(one.begun.wait() for one in slow))
+        for verb, where, body in (("PUT", f"{CALENDAR}new.ics", event("new").encode()), ("PROPFIND", CALENDAR, b""), ("GET", CALENDAR + "new.ics", b"")):
+            answer = await asyncio.wait_for(server._call(*alice.prepare(verb, where, body, depth="1")), 10)
+            assert answer.status in (200, 201, 204, 207), answer.status
+        for one in slow:
+            one.go.set()
+        await asyncio.gather(*tasks)
+        return slow
+
+    for one in server._loop.run_until_complete(scenario()):
+        assert one.whole
+        # What came after the reading began is not in it: each read one snapshot.
+        assert one.body == expected
+
+
+def test_a_reader_that_is_too_slow_for_the_room_there_is_gets_cut_off(sqlite_url: str, tmp_path: Path) -> None:
+    store: Store = open_store(sqlite_url, blob_dir=tmp_path / "files", threads=2)
+    server = Server(store, Config(limits=Limits(spool_bytes=4096, stall_seconds=0)))
+    alice = server.account("alice")
+    for number in range(12):
+        assert alice.put(f"{CALENDAR}{number}.ics", event(str(number), more=f"X-LONG:{'x' * 100_000}\r\n")).status == 201
+
+    async def scenario() -> Slow:
+        slow = Slow(alice, CALENDAR)
+        task = asyncio.create_task(slow.run())
+        await slow.begun.wait()
+        await asyncio.sleep(0.3)
+        slow.go.set()
+        await task
+        return slow
+
+    found = server._loop.run_until_complete(scenario())
+    # Cut short, and not ended properly, so that the client can tell.
+    assert not found.whole
+    server.close()
+    store.close()
+
+
+async def run_here(function: Any, *arguments: Any) -> Any:
+    await asyncio.sleep(0)
+    return function(*arguments)
+
+
+@pytest.mark.parametrize("reader_pause", [0, 1, 3])
+def test_what_goes_through_a_spool_comes_out_in_its_order(reader_pause: int) -> None:
+    """Whatever the order of the two sides: in memory, in the file, and back in memory."""
+
+    async def scenario() -> None:
+        room = Room(64 << 20)
+        spool = Spool(run_here, room, stall_s=5)
+        sent, got = hashlib.sha256(), hashlib.sha256()
+
+        async def write() -> None:
+            for number in range(300):
+                chunk = bytes([number % 256]) * (1 + number * 397 % (MEMORY_BYTES // 8))
+                sent.update(chunk)
+                await spool.put(chunk)
+                if number % 50 == 0:
+                    await asyncio.sleep(0.005)
+            spool.end()
+
+        async def read() -> None:
+            while chunk := await spool.get():
+                got.update(chunk)
+                for _ in range(reader_pause):
+                    await asyncio.sleep(0)
+
+        await asyncio.gather(write(), read())
+        spool.close()
+        assert got.digest() == sent.digest()
+        assert room.left == 64 << 20
+
+    asyncio.run(scenario())
+
+
+def test_a_writer_learns_that_nobody_reads() -> None:
+    async def scenario() -> None:
+        spool = Spool(run_here, Room(0), stall_s=60)
+        await spool.put(b"x" * MEMORY_BYTES)
+        waiting = asyncio.create_task(spool.put(b"y"))
+        await asyncio.sleep(0.01)
+        assert not waiting.done()
+        spool.abandon()
+        with pytest.raises(Abandoned):
+            await waiting
+        spool.close()
+
+    asyncio.run(scenario())
