@@ -291,7 +291,9 @@ class Client:
         self.basic = "Basic " + base64.b64encode(f"{server.user}:{server.password}".encode()).decode()
 
     def __call__(self, method: str, path: str, body: str = "", **headers: str) -> tuple[int, bytes]:
-        send = {"Authorization": self.basic, "Content-Type": "application/xml; charset=utf-8"}
+        send = {"Authorization": self.basic}
+        if body:
+            send["Content-Type"] = "application/xml; charset=utf-8"
         send |= {name.replace("_", "-"): value for name, value in headers.items()}
         self.connection.request(method, path, body.encode(), send)
         response = self.connection.getresponse()
@@ -318,7 +320,7 @@ def calendar_home(client: Client) -> str:
 
 def phone_event(number: int, now: datetime) -> str:
     """Events from two years ago to one year ahead; one in five recurs."""
-    start = now + timedelta(days=number % 1095 - 730, hours=number % 9)
+    start = now + timedelta(days=number * 389 % 1095 - 730, hours=number % 9)
     rule = "RRULE:FREQ=WEEKLY;COUNT=20\r\n" if number % 5 == 0 else ""
     return (
         "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//bench//EN\r\nBEGIN:VEVENT\r\n"

@@ -69,8 +69,11 @@ class Davenport:
         self.auth = Authenticator(store, config.auth)
         self.now: Callable[[], float] = time.time
         self.web = Starlette(routes=[Route("/", self._home_page, methods=list(_PAGE_METHODS)), *pages.ROUTES])
-        # Readers of SQLite wait for nobody. A server would have to be waited for, and the loop must not wait.
+        # A stream keeps its connection between two turns in a thread. Were all connections theirs, the threads would
+        # wait for a connection, and the streams for a thread.
+        self._streams = asyncio.Semaphore(max(1, config.server.threads // 2))
         self._spool_room = Room(config.limits.spool_bytes)
+        # Readers of SQLite wait for nobody. A server would have to be waited for, and the loop must not wait.
         self._fast_lane = store.dialect == "sqlite"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -302,11 +305,14 @@ class Davenport:
 
         async def fill() -> None:
             try:
-                while chunk := await self._in_thread(next, chunks, b""):
-                    await spool.put(chunk)
+                async with self._streams:
+                    try:
+                        while chunk := await self._in_thread(next, chunks, b""):
+                            await spool.put(chunk)
+                    finally:
+                        await self._in_thread(chunks.close)
             finally:
                 spool.end()
-                await self._in_thread(chunks.close)
 
         filling = asyncio.create_task(fill())
         try:

@@ -298,6 +298,9 @@ class Limits:
     recurrence_steps: int = _option(
         100_000, _number(1000, 100_000_000), "Most steps of computing one recurrence rule in one request."
     )
+    answer_bytes: int = _option(
+        256 * _MIB, _size(_MIB, 16 * _GIB), "Largest answer that lists properties or the content of many resources."
+    )
     infinity_members: int = _option(
         10_000, _number(100, 10_000_000), "Most members listed by a PROPFIND with Depth: infinity."
     )

@@ -16,6 +16,8 @@ PASSWORD_BYTES_MAX = 1024
 
 # argon2id with 19 MiB, two passes, one lane. Devices sign in every few minutes, in every worker, so one check should
 # cost about 25 ms of one core: larger sets cost ten times that, and a few wrong passwords would fill a small machine.
+# The library loads its backend at first use, and fails when two threads use it first at the same time.
+argon2.set_backend("argon2_cffi")
 _HASHER = argon2.using(type="ID", memory_cost=19 * 1024, time_cost=2, parallelism=1)
 
 _CONSONANTS = "bdfghjkmnprstvwz"

@@ -20,6 +20,10 @@ from dav.xml import ROOT_NAMESPACES, href_element
 from storage import locks, objects
 from storage.records import Lock, ObjectIndex
 
+# DAV:lockdiscovery shows them all, and does so for every member below.
+OWNER_BYTES_MAX = 4096
+SHARED_MAX = 50
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -50,8 +54,8 @@ def parse(request: Request) -> Asked:
     if scopes not in ({d("exclusive")}, {d("shared")}) or {child.tag for child in xml.children(kind)} != {d("write")}:
         raise DavError(422, detail="Only exclusive and shared write locks are known here.")
     text = "" if owner is None else xml.serialise(owner)
-    if len(text.encode()) > limits.property_bytes:
-        raise DavError(413, detail=f"DAV:owner is larger than {limits.property_bytes} bytes.")
+    if len(text.encode()) > OWNER_BYTES_MAX:
+        raise DavError(413, detail=f"DAV:owner is larger than {OWNER_BYTES_MAX} bytes.")
     return Asked(False, scopes == {d("shared")}, text, infinite, timeout_s, wanted)
 
 
@@ -73,6 +77,8 @@ def handle(ctx: Ctx, asked: Asked) -> Response:
     if blocked is not None:
         return blocked
     _check_count(ctx)
+    if len(there.covering(ctx)) >= SHARED_MAX:
+        raise DavError(507, detail=f"At most {SHARED_MAX} locks may be on one resource.")
     if node is None:
         node = _create(ctx, there)
     # RFC 4918 §9.10.3: on what is not a collection, depth infinity is depth 0.

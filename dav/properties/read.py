@@ -144,6 +144,7 @@ def _live_names(kind: str, allprop: bool) -> tuple[str, ...]:
 def respond(ctx: Ctx, nodes: Iterable[Node], selection: Selection) -> Iterator[str]:
     """A DAV:response for each node, in order. What several nodes need from the store is fetched for many at once."""
     known_locks: _KnownLocks = {}
+    left = ctx.config.limits.answer_bytes
     for batch in batches(nodes, _BATCH):
         _preload(ctx, batch, selection, known_locks)
         steps: tuple[Step, ...] = ()
@@ -156,7 +157,11 @@ def respond(ctx: Ctx, nodes: Iterable[Node], selection: Selection) -> Iterator[s
                 found, missing = render(ctx, node, steps)
             else:
                 found, missing = _everything(ctx, node, selection)
-            yield propstat_response(node.href, "".join(found), "" if selection.minimal else "".join(missing))
+            text = propstat_response(node.href, "".join(found), "" if selection.minimal else "".join(missing))
+            left -= len(text)
+            if left < 0:
+                raise DavError(507, d("number-of-matches-within-limits"), "The answer would be too large.")
+            yield text
 
 
 def _everything(ctx: Ctx, node: Node, selection: Selection) -> tuple[list[str], list[str]]:

@@ -18,9 +18,29 @@ from tests.dsl import Client, Server, event
 from tests.fuzz.grammar import effort
 
 TRICKS = (
-    "<script>alert(1)<", '"onload="x', "&lt;b&gt;", "<img src=x onerror=y>", "javascript:x", "]]>", "{{7*7}}", "%3Cb%3E",
-    "a;b=c", "a, b", "\u202egpj.exe", "\u2028", "\u0085", "\u200b", "\ufeffx", "İı", "ﬀ", "..\\x", "~", "$(id)", "`id`", "é" * 60,
-)  # fmt: skip
+    "<script>alert(1)<",
+    '"onload="x',
+    "&lt;b&gt;",
+    "<img src=x onerror=y>",
+    "javascript:x",
+    "]]>",
+    "{{7*7}}",
+    "%3Cb%3E",
+    "a;b=c",
+    "a, b",
+    "\u202egpj.exe",
+    "\u2028",
+    "\u0085",
+    "\u200b",
+    "\ufeffx",
+    "İı",
+    "ﬀ",
+    "..\\x",
+    "~",
+    "$(id)",
+    "`id`",
+    "é" * 60,
+)
 FORBIDDEN = ("\r\nSet-Cookie: x=1", "\n", "\r", "\x00", "\x1b[2J", "\x7f", "a\tb")
 
 
@@ -78,7 +98,10 @@ def test_display_names_full_of_tricks_stay_text_in_xml_in_pages_and_in_exports(a
         path = f"calendars/alice/t{number}/"
         assert alice.mkcalendar(path).status == 201
         escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-        assert alice.proppatch(path, f"<D:set><D:prop><D:displayname>{escaped}</D:displayname></D:prop></D:set>").status == 207
+        assert (
+            alice.proppatch(path, f"<D:set><D:prop><D:displayname>{escaped}</D:displayname></D:prop></D:set>").status
+            == 207
+        )
         (props,) = alice.propfind(path, ["{DAV:}displayname"]).values()
         assert props["{DAV:}displayname"].text == (text.strip() or None)
         assert not len(props["{DAV:}displayname"])
@@ -86,14 +109,28 @@ def test_display_names_full_of_tricks_stay_text_in_xml_in_pages_and_in_exports(a
         export = alice.get(path)
         assert re.fullmatch(r'attachment; filename="[A-Za-z0-9._-]+"', export.headers["content-disposition"])
         assert export.text.count("BEGIN:VCALENDAR") == 1
-    assert Page(alice.get("calendars/alice/").text).tags <= {"html", "head", "meta", "title", "body", "h1", "ul", "li", "a", "p"}
+    assert Page(alice.get("calendars/alice/").text).tags <= {
+        "html",
+        "head",
+        "meta",
+        "title",
+        "body",
+        "h1",
+        "ul",
+        "li",
+        "a",
+        "p",
+    }
 
 
 def test_a_display_name_cannot_add_a_line_to_an_export(alice: Client) -> None:
     text = "x&#13;&#10;BEGIN:VEVENT&#10;SUMMARY:planted"
-    assert alice.proppatch(
-        "calendars/alice/calendar/", f"<D:set><D:prop><D:displayname>{text}</D:displayname></D:prop></D:set>"
-    ).status == 207
+    assert (
+        alice.proppatch(
+            "calendars/alice/calendar/", f"<D:set><D:prop><D:displayname>{text}</D:displayname></D:prop></D:set>"
+        ).status
+        == 207
+    )
     export = alice.get("calendars/alice/calendar/").text
     assert "\nSUMMARY:planted" not in export
     assert "\nBEGIN:VEVENT" not in export
@@ -108,11 +145,23 @@ def test_a_name_with_a_control_character_is_refused(alice: Client, trick: str) -
         assert alice.put("files/alice/ok", b"x").status in (201, 204)
         assert alice.move("files/alice/ok", path).status == 400
         assert alice.copy("files/alice/ok", path).status == 400
-    assert set(alice.propfind("files/alice/", ["{DAV:}getetag"], depth=1)) == {"/dav/files/alice/", "/dav/files/alice/ok"}
+    assert set(alice.propfind("files/alice/", ["{DAV:}getetag"], depth=1)) == {
+        "/dav/files/alice/",
+        "/dav/files/alice/ok",
+    }
 
 
 @pytest.mark.parametrize(
-    "kind", ["text/html\r\nX-A: b", "text/html\x00", "text/html; charset=\"\n\"", "text/\xe9", "x" * 5000, "<script>/x", "a/b\x0b;c"]
+    "kind",
+    [
+        "text/html\r\nX-A: b",
+        "text/html\x00",
+        'text/html; charset="\n"',
+        "text/\xe9",
+        "x" * 5000,
+        "<script>/x",
+        "a/b\x0b;c",
+    ],
 )
 def test_a_content_type_that_is_none_is_not_kept(alice: Client, kind: str) -> None:
     assert alice.put("files/alice/x.bin", b"x", content_type=kind).status == 201
@@ -122,11 +171,17 @@ def test_a_content_type_that_is_none_is_not_kept(alice: Client, kind: str) -> No
     assert props["{DAV:}getcontenttype"].text == "application/octet-stream"
 
 
-@pytest.mark.parametrize("kind", ["text/html", "image/svg+xml", "application/xhtml+xml", "text/xml", "application/pdf", "TEXT/HTML; a=b"])
+@pytest.mark.parametrize(
+    "kind", ["text/html", "image/svg+xml", "application/xhtml+xml", "text/xml", "application/pdf", "TEXT/HTML; a=b"]
+)
 def test_a_stored_page_is_saved_and_never_run_beside_the_pages(alice: Client, kind: str) -> None:
     body = b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>"
     assert alice.put("files/alice/p", body, content_type=kind).status == 201
-    for answer in (alice.get("files/alice/p"), alice.get("files/alice/p", range="bytes=0-3"), alice.head("files/alice/p")):
+    for answer in (
+        alice.get("files/alice/p"),
+        alice.get("files/alice/p", range="bytes=0-3"),
+        alice.head("files/alice/p"),
+    ):
         assert answer.headers["content-disposition"].startswith("attachment")
         assert "sandbox" in answer.headers["content-security-policy"]
         assert "default-src 'none'" in answer.headers["content-security-policy"]
@@ -143,10 +198,17 @@ def test_what_is_shown_in_place_cannot_be_taken_for_a_page(alice: Client, kind: 
 
 @pytest.mark.parametrize(
     "destination",
-    ["http://evil.example/dav/files/alice/y", "//evil.example/dav/files/alice/y", "http://dav.example@evil.example/dav/files/alice/y",
-     "http://dav.example.evil.example/dav/files/alice/y", "http://dav.example:81/dav/files/alice/y", "javascript://dav.example/x",
-     "http://dav.example\\@evil.example/dav/files/alice/y", "http:///dav/files/alice/y"],
-)  # fmt: skip
+    [
+        "http://evil.example/dav/files/alice/y",
+        "//evil.example/dav/files/alice/y",
+        "http://dav.example@evil.example/dav/files/alice/y",
+        "http://dav.example.evil.example/dav/files/alice/y",
+        "http://dav.example:81/dav/files/alice/y",
+        "javascript://dav.example/x",
+        "http://dav.example\\@evil.example/dav/files/alice/y",
+        "http:///dav/files/alice/y",
+    ],
+)
 def test_a_destination_on_another_server_moves_nothing(alice: Client, destination: str) -> None:
     assert alice.put("files/alice/x", b"x").status == 201
     assert alice.request("MOVE", "files/alice/x", destination=destination).status in (400, 502)
@@ -154,12 +216,17 @@ def test_a_destination_on_another_server_moves_nothing(alice: Client, destinatio
     assert alice.get("files/alice/y").status == 404
 
 
-@pytest.mark.parametrize("host", ["evil.example", "x\" onload=\"y", "<b>", "a b", "dav.example/evil", "[::1", "\xe9", ""])
+@pytest.mark.parametrize("host", ["evil.example", 'x" onload="y', "<b>", "a b", "dav.example/evil", "[::1", "\xe9", ""])
 def test_a_host_of_the_clients_choice_makes_no_address_in_an_answer(server: Server, alice: Client, host: str) -> None:
     """Answers name paths only, so that no cache and no proxy can be made to hand out another host."""
     assert alice.mkcol("files/alice/f/").status == 201
     _, _, _, fields, _ = alice.prepare("GET", "/")
-    fields = [("host", host), *(pair for pair in fields if pair[0] != "host"), ("x-forwarded-host", host), ("x-forwarded-proto", host)]
+    fields = [
+        ("host", host),
+        *(pair for pair in fields if pair[0] != "host"),
+        ("x-forwarded-host", host),
+        ("x-forwarded-proto", host),
+    ]
     for method, path, headers in (
         ("PROPFIND", "/dav/files/alice/", [("depth", "1")]),
         ("GET", "/dav/files/alice/", []),
@@ -190,10 +257,14 @@ class Lines(logging.Handler):
 @effort(60)
 @given(
     path=st.text(st.characters(max_codepoint=255), max_size=30),
-    method=st.one_of(st.sampled_from(("GET", "PUT", "REPORT")), st.text(st.characters(max_codepoint=127), min_size=1, max_size=10)),
+    method=st.one_of(
+        st.sampled_from(("GET", "PUT", "REPORT")), st.text(st.characters(max_codepoint=127), min_size=1, max_size=10)
+    ),
     field=st.text(st.characters(max_codepoint=255), max_size=30),
 )
-def test_nothing_in_a_request_forges_a_line_or_a_field_of_the_log(kept_alice: Client, path: str, method: str, field: str) -> None:
+def test_nothing_in_a_request_forges_a_line_or_a_field_of_the_log(
+    kept_alice: Client, path: str, method: str, field: str
+) -> None:
     logger, lines = logging.getLogger("davenport"), Lines()
     level = logger.level
     logger.addHandler(lines)
@@ -211,7 +282,9 @@ def test_nothing_in_a_request_forges_a_line_or_a_field_of_the_log(kept_alice: Cl
     # Outside of quotes each field stands once, in its order.
     bare = re.sub(r'"(?:\\.|[^"\\])*"', "Q", access[0])
     assert re.fullmatch(
-        r"id=\S+ account=\S+(?: client=\S+)? method=\S+ (?:report=\S+ )?path=\S+ status=\d+ (?:items=\d+ )?bytes=\d+ ms=\S+", bare
+        r"id=\S+ account=\S+(?: client=\S+)? method=\S+ (?:report=\S+ )?path=\S+ status=\d+ (?:items=\d+ )?bytes=\d+ "
+        r"ms=\S+",
+        bare,
     ), bare
 
 
@@ -228,7 +301,11 @@ def test_any_name_is_refused_or_comes_back_as_itself(kept_alice: Client, name: s
     assert put.status == (400 if refused else 201), put.status
     if put.status == 201:
         try:
-            (href,) = (one for one in kept_alice.propfind("files/alice/", ["{DAV:}getetag"], depth=1) if one != "/dav/files/alice/")
+            (href,) = (
+                one
+                for one in kept_alice.propfind("files/alice/", ["{DAV:}getetag"], depth=1)
+                if one != "/dav/files/alice/"
+            )
             assert href.isascii()
             assert etree.fromstring(kept_alice.propfind_raw(href, ["{DAV:}getetag"]).body) is not None
             assert kept_alice.get(href).body == b"x"

@@ -1,15 +1,14 @@
-"""A state machine: whatever order of writes, the store says what a plain dictionary says, and clients that only sync agree."""
+"""A state machine: whatever the order of writes, the store says what a dictionary says, and a client that syncs too."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from storage.accounts import account_by_name, remove_account, update_account, usage_bytes
 from storage.check import check
@@ -33,7 +32,10 @@ class Member:
 
 @dataclass
 class Box:
-    """A collection as the model has it. seen: what a client that only syncs believes is in it; token: where it stands."""
+    """A collection as the model has it. seen: what a client that only syncs believes is in it.
+
+    token: the one that this client has; number: the change number in it.
+    """
 
     kind: str
     members: dict[str, Member] = field(default_factory=dict)
@@ -52,8 +54,10 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         self.server, self.alice, self.done = type(self).fresh()
         self.boxes: dict[str, Box] = {
-            CALENDARS + "calendar": Box("calendar"), BOOKS + "contacts": Box("book"), FILES.rstrip("/"): Box("folder"),
-        }  # fmt: skip
+            CALENDARS + "calendar": Box("calendar"),
+            BOOKS + "contacts": Box("book"),
+            FILES.rstrip("/"): Box("folder"),
+        }
         self.locks: dict[str, str] = {}
         self.limited = False
         self.turn = 0
@@ -78,7 +82,7 @@ class Machine(RuleBasedStateMachine):
         return next((name for name, one in self.boxes[box].members.items() if one.uid == uid), None)
 
     def locked(self, *paths: str) -> bool:
-        """Whether a lock is in the way that no request of this machine names; all of them have depth 0 or are on members."""
+        """Whether a lock is in the way, whose token the request does not name. All locks are on members."""
         return any(path in self.locks for path in paths)
 
     def free_child(self, box: str, name: str) -> bool:
@@ -87,10 +91,15 @@ class Machine(RuleBasedStateMachine):
     # ---- writes ----
 
     @rule(
-        box=st.sampled_from((CALENDARS + "calendar", CALENDARS + "c1", BOOKS + "contacts", FILES + "f1", FILES.rstrip("/"))),
-        name=st.sampled_from(MEMBERS), uid=st.sampled_from(("u1", "u2", "u3")), text=st.sampled_from(("x", "y")),
-        condition=st.sampled_from(("", "", "", "if-match", "stale", "if-none-match")), token=st.booleans(),
-    )  # fmt: skip
+        box=st.sampled_from(
+            (CALENDARS + "calendar", CALENDARS + "c1", BOOKS + "contacts", FILES + "f1", FILES.rstrip("/"))
+        ),
+        name=st.sampled_from(MEMBERS),
+        uid=st.sampled_from(("u1", "u2", "u3")),
+        text=st.sampled_from(("x", "y")),
+        condition=st.sampled_from(("", "", "", "if-match", "stale", "if-none-match")),
+        token=st.booleans(),
+    )
     def put(self, box: str, name: str, uid: str, text: str, condition: str, token: bool) -> None:
         path = self.member_path(box, name)
         if box not in self.boxes:
@@ -109,7 +118,9 @@ class Machine(RuleBasedStateMachine):
             assert answer.status == 423
             return
         holder = self.uid_holder(box, uid)
-        if self.boxes[box].kind != "folder" and ((holder not in (None, name)) or (there is not None and there.uid != uid)):
+        if self.boxes[box].kind != "folder" and (
+            (holder not in (None, name)) or (there is not None and there.uid != uid)
+        ):
             assert answer.status == 403
             assert answer.condition is not None
             assert answer.condition.endswith("no-uid-conflict")
@@ -129,7 +140,11 @@ class Machine(RuleBasedStateMachine):
         return {"if_none_match": "*"} if condition else {}
 
     def condition_holds(self, there: Member | None, condition: str) -> bool:
-        return not condition or (condition == "if-match" and there is not None) or (condition == "if-none-match" and not there)
+        return (
+            not condition
+            or (condition == "if-match" and there is not None)
+            or (condition == "if-none-match" and not there)
+        )
 
     @rule(data=st.data(), condition=st.sampled_from(("", "", "stale", "if-match")))
     def delete_member(self, data: st.DataObject, condition: str) -> None:
@@ -212,7 +227,7 @@ class Machine(RuleBasedStateMachine):
             del self.boxes[box].members[name]
 
     def refused(self, box: str, name: str, into: str, new: str, there: Member, moving: bool) -> bool:
-        """Whether the collection cannot take this member: another kind of data, or a UID that is used or would change."""
+        """Whether the collection cannot take it: another kind of data, or a UID that is used or would change."""
         kind = self.boxes[into].kind
         if kind == "folder":
             return False
@@ -234,7 +249,9 @@ class Machine(RuleBasedStateMachine):
     def transfer_box(self, data: st.DataObject, moving: bool, overwrite: str) -> None:
         source = data.draw(st.sampled_from(sorted(self.boxes)))
         area = source.partition("/")[0] + "/alice/"
-        new = area + data.draw(st.sampled_from({CALENDARS: CALENDAR_NAMES, BOOKS: BOOK_NAMES, FILES: FOLDER_NAMES}[area]))
+        new = area + data.draw(
+            st.sampled_from({CALENDARS: CALENDAR_NAMES, BOOKS: BOOK_NAMES, FILES: FOLDER_NAMES}[area])
+        )
         if source == FILES.rstrip("/"):
             return
         call = self.alice.move if moving else self.alice.copy
@@ -243,7 +260,7 @@ class Machine(RuleBasedStateMachine):
             assert answer.status == 403
         elif new in self.boxes and overwrite == "F":
             assert answer.status == 412
-        elif moving and self.locked(*(f"{source}/{name}" for name in self.boxes[source].members)) or (
+        elif (moving and self.locked(*(f"{source}/{name}" for name in self.boxes[source].members))) or (
             new in self.boxes and self.locked(*(f"{new}/{name}" for name in self.boxes[new].members))
         ):
             assert answer.status == 423
@@ -283,7 +300,9 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: len(self.locks) < 3)
     @rule(data=st.data())
     def lock(self, data: st.DataObject) -> None:
-        box = data.draw(st.sampled_from(sorted(box for box, one in self.boxes.items() if one.members) or [FILES.rstrip("/")]))
+        box = data.draw(
+            st.sampled_from(sorted(box for box, one in self.boxes.items() if one.members) or [FILES.rstrip("/")])
+        )
         if not self.boxes[box].members:
             return
         name = data.draw(st.sampled_from(sorted(self.boxes[box].members)))
@@ -317,7 +336,9 @@ class Machine(RuleBasedStateMachine):
     def what_is_listed_is_what_is_there(self) -> None:
         self.turn += 1
         for box, model in self.boxes.items():
-            answer = self.alice.propfind_raw(box + "/", ["{DAV:}getetag", "{DAV:}getcontentlength", "{u}p", "{u}q"], depth=1)
+            answer = self.alice.propfind_raw(
+                box + "/", ["{DAV:}getetag", "{DAV:}getcontentlength", "{u}p", "{u}q"], depth=1
+            )
             listed: dict[str, tuple[str, str]] = {}
             for href, item in answer.responses.items():
                 values = {key.rpartition("}")[2]: value.text or "" for key, value in item.props.items()}

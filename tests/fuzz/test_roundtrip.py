@@ -27,7 +27,9 @@ def decoded(body: bytes) -> str:
 
 def from_xml(client: Client, place: str, name: str, version: str) -> str:
     kind = "CR:addressbook-multiget" if place == BOOK else "C:calendar-multiget"
-    data = f'<CR:address-data content-type="text/vcard" version="{version}"/>' if place == BOOK else "<C:calendar-data/>"
+    data = (
+        f'<CR:address-data content-type="text/vcard" version="{version}"/>' if place == BOOK else "<C:calendar-data/>"
+    )
     href = f"/dav/{place}{name}"
     answer = client.report(place, element(kind, f"<D:prop>{data}</D:prop><D:href>{href}</D:href>"), depth=1)
     return answer.responses[href].props[_DATA[place]].text or ""
@@ -71,7 +73,11 @@ def test_an_accepted_member_comes_back_byte_for_byte(kept_alice: Client, body: b
 
 
 @effort(60)
-@given(body=st.binary(max_size=300), kind=st.sampled_from(("text/plain", "image/svg+xml", "", "x/y; z=1")), chunk=st.sampled_from((0, 1, 50)))
+@given(
+    body=st.binary(max_size=300),
+    kind=st.sampled_from(("text/plain", "image/svg+xml", "", "x/y; z=1")),
+    chunk=st.sampled_from((0, 1, 50)),
+)
 def test_any_bytes_come_back_as_a_file(kept_alice: Client, body: bytes, kind: str, chunk: int) -> None:
     path = "files/alice/any"
     put = kept_alice.put(path, body, chunk=chunk, content_type=kind)

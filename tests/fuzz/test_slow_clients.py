@@ -79,7 +79,11 @@ def test_more_slow_readers_than_threads_keep_nobody_waiting(server: Server, alic
         slow = [Slow(alice, path) for _ in range(THREADS * 3)]
         tasks = [asyncio.create_task(one.run()) for one in slow]
         await asyncio.gather(*(one.begun.wait() for one in slow))
-        for verb, where, body in (("PUT", f"{CALENDAR}new.ics", event("new").encode()), ("PROPFIND", CALENDAR, b""), ("GET", CALENDAR + "new.ics", b"")):
+        for verb, where, body in (
+            ("PUT", f"{CALENDAR}new.ics", event("new").encode()),
+            ("PROPFIND", CALENDAR, b""),
+            ("GET", CALENDAR + "new.ics", b""),
+        ):
             answer = await asyncio.wait_for(server._call(*alice.prepare(verb, where, body, depth="1")), 10)
             assert answer.status in (200, 201, 204, 207), answer.status
         for one in slow:
@@ -98,7 +102,9 @@ def test_a_reader_that_is_too_slow_for_the_room_there_is_gets_cut_off(sqlite_url
     server = Server(store, Config(limits=Limits(spool_bytes=4096, stall_seconds=0)))
     alice = server.account("alice")
     for number in range(12):
-        assert alice.put(f"{CALENDAR}{number}.ics", event(str(number), more=f"X-LONG:{'x' * 100_000}\r\n")).status == 201
+        assert (
+            alice.put(f"{CALENDAR}{number}.ics", event(str(number), more=f"X-LONG:{'x' * 100_000}\r\n")).status == 201
+        )
 
     async def scenario() -> Slow:
         slow = Slow(alice, CALENDAR)

@@ -46,10 +46,9 @@ def body_of(writer: int, number: int, version: int, size: int) -> bytes:
     )
 
 
-def write(user: Dav, place: str, writer: int, ledger: Ledger, stop: threading.Event, seed: int) -> None:
+def write(user: Dav, place: str, files: str, writer: int, ledger: Ledger, stop: threading.Event, seed: int) -> None:
     """Creates, changes, deletes and uploads files until the connection breaks or the time is up."""
     dice = random.Random(seed)
-    files = user.files()
     while not stop.is_set():
         number = dice.randrange(40)
         turn = dice.random()
@@ -99,14 +98,14 @@ def test_every_acknowledged_write_survives_kill_9(tmp_path: Path, workers: int) 
     server = Server(tmp_path / "server", workers=workers).start()
     try:
         user = server.account("kill@example.com")
-        place = user.make_calendar(f"{user.home()}kill/")
+        place, files = user.make_calendar(f"{user.home()}kill/"), user.files()
         ledgers = [Ledger() for _ in range(WRITERS)]
         token = user.sync(place).root().findtext(D + "sync-token") or ""
         known: dict[str, str] = {}
         written = 0
         for moment in range((MOMENTS + 1) // 2):
             stop = threading.Event()
-            arguments = [(user, place, n, ledgers[n], stop, dice.randrange(10**9)) for n in range(WRITERS)]
+            arguments = [(user, place, files, n, ledgers[n], stop, dice.randrange(10**9)) for n in range(WRITERS)]
             threads = [threading.Thread(target=write, args=one) for one in arguments]
             before = sum(len(ledger.acknowledged) for ledger in ledgers)
             for thread in threads:
@@ -160,10 +159,12 @@ def test_a_server_that_is_told_to_stop_finishes_what_it_has_begun(tmp_path: Path
     server = Server(tmp_path / "server").start()
     try:
         user = server.account("term@example.com")
-        place = user.make_calendar(f"{user.home()}term/")
+        place, files = user.make_calendar(f"{user.home()}term/"), user.files()
         ledgers = [Ledger() for _ in range(WRITERS)]
         stop = threading.Event()
-        threads = [threading.Thread(target=write, args=(user, place, n, ledgers[n], stop, n)) for n in range(WRITERS)]
+        threads = [
+            threading.Thread(target=write, args=(user, place, files, n, ledgers[n], stop, n)) for n in range(WRITERS)
+        ]
         for thread in threads:
             thread.start()
         time.sleep(0.6)

@@ -69,7 +69,7 @@ class Item:
 
     def text(self, name: str) -> str:
         element = self.props.get(name)
-        return "" if element is None else "".join(element.itertext()).strip()
+        return "" if element is None else "".join(str(part) for part in element.itertext()).strip()
 
 
 def items(answer: Answer) -> dict[str, Item]:
