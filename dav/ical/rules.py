@@ -47,8 +47,9 @@ def check_calendar(
 ) -> CalendarObject:
     """Read and check a body for a calendar collection.
 
-    components: what the collection takes, () = all. resource_bytes_max, instances_max (of COUNT, RDATE and overrides; a
-    rule without end has no number), attendees_max (a component): limits that the collection announces, None = none. lines_max: valid-calendar-data for more.
+    components: what the collection takes, () = all. resource_bytes_max, instances_max (of COUNT, RDATE and overrides;
+    a rule without end has no number), attendees_max (a component): limits that the collection announces, None = none.
+    lines_max: valid-calendar-data for more.
     Raises DavError(403, one of C:valid-calendar-data, valid-calendar-object-resource, supported-calendar-component,
     supported-rscale, max-resource-size, max-instances, max-attendees-per-instance, min-date-time, max-date-time).
     """
@@ -199,7 +200,8 @@ class _Checker:
         end = found.get(end_name)
         if start is not None and end is not None:
             line = lines[end_name]
-            if (start.kind == "date") != (end.kind == "date"):
+            mixed = (start.kind == "date") != (end.kind == "date")
+            if mixed and component.name != "VTODO":
                 raise _bad_data(line, "one of DTSTART and this is a DATE, the other a DATE-TIME.")
             known = all(m.zone is not None or m.tzid is None for m in (start, end))
             end = anchored(end, start)
@@ -330,6 +332,14 @@ def _mixed_exdate(body: bytes, document: Document, obj: CalendarObject) -> bool:
     return False
 
 
+def _mixed_due(body: bytes, document: Document, obj: CalendarObject) -> bool:
+    return any(
+        ("T" in start) != ("T" in due)
+        for component in obj.components
+        if (start := component.value("DTSTART")) and (due := component.value("DUE"))
+    )
+
+
 def _long_line(body: bytes, document: Document, obj: CalendarObject) -> bool:
     return any(len(line) > 76 for line in body.split(b"\n"))
 
@@ -395,6 +405,11 @@ TOLERATED: tuple[Tolerance, ...] = (
             and not end.value.strip().endswith("Z")
             for component in obj.components
         ),
+    ),
+    Tolerance(
+        "RFC 5545 §3.8.2.3: of DTSTART and DUE one is a DATE, the other a DATE-TIME",
+        "task programs that know dates only, after another one had set a time",
+        _mixed_due,
     ),
     Tolerance(
         "RFC 4791 §4.1: several UIDs, for VAVAILABILITY",

@@ -142,7 +142,7 @@ def _conflicts(ctx: Ctx, asked: Asked, there: Target) -> Response | None:
         return None
     hrefs_below = dict.fromkeys(root_href(ctx, lock) for lock in below[:100])
     responses = [status_response(href, 423, d("no-conflicting-lock")) for href in hrefs_below]
-    return multistatus([*responses, status_response(there.node.href, 424)], items=len(responses) + 1)
+    return multistatus([*responses, status_response(there.node.href, 424)])
 
 
 def _check_count(ctx: Ctx) -> None:

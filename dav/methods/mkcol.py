@@ -97,11 +97,11 @@ def handle(ctx: Ctx, make: Make) -> Response:
     if place.area not in HOME_AREAS or not place.account:
         node = tree.find(ctx, place)
         if node is not None:
-            raise _exists(node.kind)
+            raise _exists(node.kind, make)
         raise access.denied(ctx.urls.root(), d("bind"))
     there = target.resolve(ctx, place)
     if there.node is not None:
-        raise _exists(there.node.kind)
+        raise _exists(there.node.kind, make)
     parent = target.require_parent(there)
     access.require(ctx, parent, d("bind"))
     if make.kind is None:
@@ -120,7 +120,10 @@ def handle(ctx: Ctx, make: Make) -> Response:
     return Response(201, (("Location", node.href), ("Cache-Control", "no-cache")))
 
 
-def _exists(kind: str) -> DavError:
+def _exists(kind: str, make: Make) -> DavError:
+    if make.calendar_method:
+        # RFC 4791 §5.3.1.1: 403 for MKCALENDAR, where RFC 4918 §9.3.1 has 405 for MKCOL.
+        return DavError(403, d("resource-must-be-null"), "There is something at this address already.")
     return not_allowed(kind, "There is something at this address already.", d("resource-must-be-null"))
 
 

@@ -56,5 +56,4 @@ def handle(ctx: Ctx, wanted: Propfind) -> Response:
     nodes: Iterable[Node] = tree.below(ctx, node, wanted.depth)
     if wanted.root or wanted.depth == "0" or node.kind not in tree.COLLECTIONS:
         nodes = chain([node], nodes)
-    responses = list(properties.respond(ctx, nodes, wanted.selection))
-    return multistatus(responses, items=len(responses))
+    return multistatus(properties.respond(ctx, nodes, wanted.selection))

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from dav.context import Ctx, Node
 from dav.ical.render import CalendarData
 from dav.vcard import AddressData
 from dav.xml import Element
+
+T = TypeVar("T")
+_BATCH = 200
+_BATCH_BYTES = 4 * 1024 * 1024
 
 Getter = Callable[[Ctx, Node], str | None]
 
@@ -82,13 +86,18 @@ def render(ctx: Ctx, node: Node, steps: Sequence[Step]) -> tuple[list[str], list
     return found, missing
 
 
-def batches(nodes: Iterable[Node], size: int) -> Iterator[list[Node]]:
-    """The nodes in lists of at most `size`."""
-    batch: list[Node] = []
-    for node in nodes:
-        batch.append(node)
-        if len(batch) == size:
+def batches(items: Iterable[T], *, bytes_of: Callable[[T], int] | None = None) -> Iterator[list[T]]:
+    """The items in lists for which the store is asked at once.
+
+    bytes_of: size of what is then in memory for an item, where that may be large: a list ends when it has enough of it.
+    """
+    batch: list[T] = []
+    weight = 0
+    for item in items:
+        batch.append(item)
+        weight += bytes_of(item) if bytes_of is not None else 0
+        if len(batch) == _BATCH or weight >= _BATCH_BYTES:
             yield batch
-            batch = []
+            batch, weight = [], 0
     if batch:
         yield batch

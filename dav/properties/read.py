@@ -20,7 +20,6 @@ from dav.xml import Element, children, tags
 from storage import locks, objects
 from storage.records import Lock
 
-_BATCH = 200
 # What one request may ask for. Each member of a collection answers with each name, there or not, so a body of names is
 # multiplied by thousands; no client asks for more than sixty.
 NAMES_MAX = 500
@@ -145,7 +144,8 @@ def respond(ctx: Ctx, nodes: Iterable[Node], selection: Selection) -> Iterator[s
     """A DAV:response for each node, in order. What several nodes need from the store is fetched for many at once."""
     known_locks: _KnownLocks = {}
     left = ctx.config.limits.answer_bytes
-    for batch in batches(nodes, _BATCH):
+    weighed = _bytes_of if any(name in _DATA for name in selection.names) else None
+    for batch in batches(nodes, bytes_of=weighed):
         _preload(ctx, batch, selection, known_locks)
         steps: tuple[Step, ...] = ()
         kind = ""
@@ -162,6 +162,13 @@ def respond(ctx: Ctx, nodes: Iterable[Node], selection: Selection) -> Iterator[s
             if left < 0:
                 raise DavError(507, d("number-of-matches-within-limits"), "The answer would be too large.")
             yield text
+
+
+_DATA = (c("calendar-data"), cr("address-data"))
+
+
+def _bytes_of(node: Node) -> int:
+    return node.object.size if node.object is not None else 0
 
 
 def _everything(ctx: Ctx, node: Node, selection: Selection) -> tuple[list[str], list[str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 
 from dav import directory, properties, tree
 from dav.context import Ctx, Node, Request, Response
@@ -12,15 +12,13 @@ from dav.errors import DavError
 from dav.filters import card
 from dav.headers import depth_of, prefers_minimal
 from dav.names import cr
-from dav.properties.base import Selection
+from dav.properties.base import Selection, batches
 from dav.reports.base import Report
 from dav.reports.calendar_query import cut_at
 from dav.vcard import check_card
 from dav.xml import Element
 from storage import collections, objects
 from storage.records import ObjectRecord
-
-_BATCH = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +50,12 @@ def run(ctx: Ctx, node: Node, query: AddressbookQuery) -> Response:
     if node.kind == "directory":
         members, more = directory.search(ctx, query.plan)
         found = [member for member in members if member.body is not None and _matches(member.body, query)]
-        responses = list(properties.respond(ctx, found[: limit + 1], query.selection))
-        return cut_at(limit, responses, node.href, more=more)
-    responses = list(properties.respond(ctx, islice(_matching(ctx, node, query), limit + 1), query.selection))
-    return cut_at(limit, responses, node.href)
+        # The search itself was cut: what it left out is said as if it were one more than may be told.
+        limit = min(limit, len(found)) if more else limit
+        found_and_more = chain(properties.respond(ctx, found, query.selection), [""] if more else [])
+        return cut_at(limit, found_and_more, node.href)
+    found_here = islice(_matching(ctx, node, query), limit + 1)
+    return cut_at(limit, properties.respond(ctx, found_here, query.selection), node.href)
 
 
 def _matching(ctx: Ctx, node: Node, query: AddressbookQuery) -> Iterator[Node]:
@@ -83,8 +83,7 @@ def _in_book(ctx: Ctx, node: Node, query: AddressbookQuery) -> Iterator[Node]:
         )
     else:
         records = objects.list_objects(ctx.conn, node.collection.id)
-    for start in range(0, len(records), _BATCH):
-        batch = records[start : start + _BATCH]
+    for batch in batches(records, bytes_of=lambda record: record.size):
         bodies = objects.bodies(ctx.conn, [record.id for record in batch])
         for record in batch:
             body = bodies.get(record.id)

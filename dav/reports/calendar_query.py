@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC as UTC_ZONE
 from datetime import datetime
@@ -18,7 +18,7 @@ from dav.ical.recur import calendar_object
 from dav.ical.tz import Zone, named_zone, vtimezone_text_zone
 from dav.multistatus import multistatus, status_response
 from dav.names import c, d
-from dav.properties.base import Selection
+from dav.properties.base import Selection, batches
 from dav.properties.caldav import recurrence_limits, zone_of
 from dav.reports.base import Report
 from dav.urls import encode_segment
@@ -26,7 +26,6 @@ from dav.xml import Element, text_of
 from storage import collections, objects
 from storage.records import Found, ObjectRecord
 
-_BATCH = 200
 _WHOLE_UID_FROM = 16
 
 
@@ -76,20 +75,24 @@ def run(ctx: Ctx, node: Node, query: CalendarQuery) -> Response:
     limit = ctx.config.limits.query_results
     # One more than may be told, to see whether there are more. Bodies are let go batch by batch, as they are written.
     found = islice(_matching(ctx, node, query), limit + 1)
-    responses = list(properties.respond(ctx, found, query.selection))
-    return cut_at(limit, responses, node.href)
+    return cut_at(limit, properties.respond(ctx, found, query.selection), node.href)
 
 
-def cut_at(limit: int, responses: list[str], href: str, *, more: bool = False) -> Response:
+def cut_at(limit: int, responses: Iterable[str], href: str) -> Response:
     """The answer with at most `limit` responses; when there are more, a 507 for the collection says so.
 
     RFC 6352 §8.6.2 and RFC 6578 §3.6 cut their reports in this way; calendar-query (RFC 4791 §7.8) names only the
     condition, and clients know this form from the others.
     """
-    items = min(len(responses), limit)
-    if more or len(responses) > limit:
-        responses[limit:] = [status_response(href, 507, d("number-of-matches-within-limits"))]
-    return multistatus(responses, items=items)
+    return multistatus(_cut(limit, responses, href))
+
+
+def _cut(limit: int, responses: Iterable[str], href: str) -> Iterator[str]:
+    for number, text in enumerate(responses):
+        if number == limit:
+            yield status_response(href, 507, d("number-of-matches-within-limits"))
+            return
+        yield text
 
 
 def _matching(ctx: Ctx, node: Node, query: CalendarQuery) -> Iterator[Node]:
@@ -122,8 +125,7 @@ def _in_calendar(ctx: Ctx, node: Node, query: CalendarQuery) -> Iterator[Node]:
     base, kind, owner, collection = node.href, tree.member_kind(node.collection), node.owner, node.collection
     wants_body = c("calendar-data") in query.selection.names
     candidates = _candidates(ctx, collection.id, query.plan, zone)
-    for start in range(0, len(candidates), _BATCH):
-        batch = candidates[start : start + _BATCH]
+    for batch in batches(candidates, bytes_of=lambda found: found.record.size):
         unread = [found.record.id for found in batch if wants_body or not found.certain]
         bodies = objects.bodies(ctx.conn, unread) if unread else {}
         for found in batch:

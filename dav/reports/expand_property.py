@@ -62,7 +62,7 @@ def _read(element: Element, depth: int) -> tuple[Wanted, ...]:
 
 def run(ctx: Ctx, node: Node, expand: Expand) -> Response:
     budget = _Budget(_HREFS_MAX)
-    return multistatus([_expand(ctx, node, expand.wanted, expand.minimal, budget)], items=1)
+    return multistatus([_expand(ctx, node, expand.wanted, expand.minimal, budget)])
 
 
 class _Budget:

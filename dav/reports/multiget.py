@@ -18,7 +18,6 @@ from dav.reports.calendar_query import timezone_of
 from dav.urls import Place, encode_segment
 from dav.xml import Element, children, text_of
 from storage import objects
-from storage.records import Collection, ObjectRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +48,7 @@ def parse(request: Request, root: Element) -> Multiget:
 
 
 def run(ctx: Ctx, node: Node, wanted: Multiget) -> Response:
-    responses = list(_answer(ctx, node, wanted))
-    return multistatus(responses, items=len(responses))
+    return multistatus(_answer(ctx, node, wanted))
 
 
 def _answer(ctx: Ctx, node: Node, wanted: Multiget) -> Iterator[str]:
@@ -74,7 +72,7 @@ Key = tuple[str, str, str]  # area, account and path of a place
 
 
 def _load(ctx: Ctx, node: Node, places: list[Place], wanted: Multiget) -> dict[Key, Node]:
-    """Nodes by place: one statement for each collection named, bodies included when they are asked for."""
+    """Nodes by place: one statement for each collection named. Bodies come later, as many as memory may hold."""
     found: dict[Key, Node] = {}
     above: dict[Key, list[Place]] = {}
     for place in places:
@@ -84,27 +82,19 @@ def _load(ctx: Ctx, node: Node, places: list[Place], wanted: Multiget) -> dict[K
                 found[(place.area, place.account, place.path)] = member
         elif place.path and not place.slash:
             above.setdefault((place.area, place.account, place.parent_path), []).append(place)
-    bodies = any(name in (c("calendar-data"), cr("address-data")) for name in wanted.selection.names)
     for (area, account, path), inside in above.items():
         parent = _collection(ctx, node, Place(area, account, path))
         if parent is None or parent.collection is None or parent.owner is None:
             continue
         kind, base = tree.member_kind(parent.collection), parent.href
-        loaded = _members(ctx, parent.collection, [place.name for place in inside], bodies)
+        records = objects.objects_by_names(ctx.conn, parent.collection.id, [place.name for place in inside])
+        loaded = {record.name: record for record in records}
         for place in inside:
-            record, body = loaded.get(place.name, (None, None))
+            record = loaded.get(place.name)
             if record is not None and (node.object is None or node.object.id == record.id):
-                member = Node(kind, base + encode_segment(record.name), parent.owner, parent.collection, record, body)
+                member = Node(kind, base + encode_segment(record.name), parent.owner, parent.collection, record)
                 found[(area, account, place.path)] = member
     return found
-
-
-def _members(
-    ctx: Ctx, collection: Collection, names: list[str], bodies: bool
-) -> dict[str, tuple[ObjectRecord, bytes | None]]:
-    if bodies:
-        return {r.name: (r, body) for r, body in objects.bodies_by_names(ctx.conn, collection.id, names)}
-    return {record.name: (record, None) for record in objects.objects_by_names(ctx.conn, collection.id, names)}
 
 
 def _collection(ctx: Ctx, node: Node, place: Place) -> Node | None:

@@ -102,7 +102,7 @@ def run_search(ctx: Ctx, node: Node, search: Search) -> Response:
     limit = min(search.limit or ctx.config.limits.search_results, ctx.config.limits.search_results)
     nodes = [tree.principal_node(ctx, account) for account in found[:limit]]
     cut = [status_response(node.href, 507, d("number-of-matches-within-limits"))] if more or len(found) > limit else []
-    return multistatus([*properties.respond(ctx, nodes, search.selection), *cut], items=len(nodes))
+    return multistatus([*properties.respond(ctx, nodes, search.selection), *cut])
 
 
 def _found(ctx: Ctx, search: Search) -> tuple[list[Account], bool]:
@@ -176,8 +176,7 @@ def run_match(ctx: Ctx, node: Node, wanted: PrincipalMatch) -> Response:
         nodes = [own]
     elif wanted.by == d("owner") and node.collection is not None:
         nodes = tree.below(ctx, node, "1")  # all of it has the owner of its home
-    responses = list(properties.respond(ctx, nodes, wanted.selection))
-    return multistatus(responses, items=len(responses))
+    return multistatus(properties.respond(ctx, nodes, wanted.selection))
 
 
 def parse_property_set(request: Request, root: Element) -> None:
@@ -203,7 +202,7 @@ def parse_acl_principals(request: Request, root: Element) -> Selection:
 
 def run_acl_principals(ctx: Ctx, node: Node, selection: Selection) -> Response:
     named = [tree.principal_node(ctx, node.owner)] if node.owner is not None else []
-    return multistatus(properties.respond(ctx, named, selection), items=len(named))
+    return multistatus(properties.respond(ctx, named, selection))
 
 
 ROWS = (

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 from dav import properties, sync, tree
 from dav.context import Ctx, Node, Request, Response
@@ -90,8 +91,7 @@ def _collection(ctx: Ctx, node: Node, wanted: SyncCollection, seen: sync.Token) 
     number = changes[-1].change_seq if more else node.collection.change_seq
     token = sync.token_at(ctx, collection, number, bound if more else None)
     cut = [status_response(node.href, 507, d("number-of-matches-within-limits"))] if more else []
-    responses = [*properties.respond(ctx, changed, wanted.selection), *removed, *cut]
-    return _answer(responses, token)
+    return _answer(chain(properties.respond(ctx, changed, wanted.selection), removed, cut), token)
 
 
 def _home(ctx: Ctx, node: Node, wanted: SyncCollection, seen: sync.Token) -> Response:
@@ -138,8 +138,8 @@ def _removed_names(seen: sync.Token, children: list[Collection], changes: list[C
             yield encode_segment(change.name)
 
 
-def _answer(responses: list[str], token: str) -> Response:
-    return multistatus(responses, tail=f"<D:sync-token>{escape(token)}</D:sync-token>", items=len(responses))
+def _answer(responses: Iterable[str], token: str) -> Response:
+    return multistatus(responses, tail=f"<D:sync-token>{escape(token)}</D:sync-token>")
 
 
 ROWS = (Report(d("sync-collection"), "6578 §3.2", frozenset(sync.KINDS), parse, run),)

@@ -491,7 +491,9 @@ def test_filter_that_the_rfc_does_not_allow_is_refused(inner: str) -> None:
     assert (refused.value.status, refused.value.condition) == (403, c("valid-filter"))
 
 
-@pytest.mark.parametrize(("start", "end", "expected"), [("20260302", "20260303", True), ("20260304", "20260305", False)])
+@pytest.mark.parametrize(
+    ("start", "end", "expected"), [("20260302", "20260303", True), ("20260304", "20260305", False)]
+)
 @pytest.mark.parametrize("name", ["VEVENT", "VTODO"])
 def test_range_in_vcalendar_asks_for_components_of_any_kind(name: str, start: str, end: str, expected: bool) -> None:
     obj = event("DTSTART:20260302T100000Z", "DURATION:PT1H", name=name)

@@ -318,7 +318,8 @@ def test_a_body_that_does_not_come_in_time_is_408(opened: Callable[..., Client],
     method, path, _, fields, _ = alice.prepare("PUT", FILES + "x")
     scope = {
         "type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": b"",
-        "scheme": "http", "headers": [(name.encode(), value.encode()) for name, value in fields], "client": ("127.0.0.1", 1),
+        "scheme": "http", "client": ("127.0.0.1", 1),
+        "headers": [(name.encode(), value.encode()) for name, value in fields],
     }  # fmt: skip
     alice.server._loop.run_until_complete(alice.server.app(scope, never, send))
     assert sent[0]["status"] == 408

@@ -95,7 +95,7 @@ def test_making_the_same_calendar_twice_is_refused(alice: Client) -> None:
     assert alice.mkcalendar(NEW).status == 201
     for path in (NEW, NEW.rstrip("/"), HOME + "inbox/", HOME):
         answer = alice.mkcalendar(path)
-        assert (answer.status, answer.condition) == (405, d("resource-must-be-null"))
+        assert (answer.status, answer.condition) == (403, d("resource-must-be-null"))
     assert alice.mkcol(NEW).status == 405
     alice.put("files/alice/f", b"x")
     assert alice.mkcol("files/alice/f/").status == 405

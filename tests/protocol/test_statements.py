@@ -100,7 +100,7 @@ KINDS: dict[str, tuple[Make, int, int]] = {
     "sync with one change": (one_change, 2, 0),
     "listing of etags": (propfind(CALENDAR, [d("getetag")], 1), 2, 0),
     "listing of etags and locks": (propfind(CALENDAR, [d("getetag"), d("lockdiscovery")], 1), 3, 0),
-    "multiget of 50": (multiget, 2, 0),
+    "multiget of 50": (multiget, 3, 0),
     "query of a day": (query(comp("VEVENT", between("20261201T000000Z", "20261202T000000Z"))), 4, 0),
     "query of a uid": (query(uid("a-long-uid-that-is-whole")), 3, 0),
     "get": (lambda client: ("GET", CALENDAR + "1.ics", "", {}), 3, 0),
