@@ -394,8 +394,8 @@ def error_response(error: DavError) -> Response:
     if error.condition is None:
         text = (error.detail + "\n").encode() if error.detail else b""
         return Response(error.status, (*_PLAIN, *error.headers), text)
-    # No element stands beside the condition: several clients and suites look at the first child only. The sentence for a
-    # person is a comment, which every parser skips.
+    # No element stands beside the condition: several clients and suites look at the first child only. The sentence for
+    # a person is a comment, which every parser skips.
     body = document("{DAV:}error", wrap(error.condition, error.content) + comment(error.detail))
     fields = (("Content-Type", "application/xml; charset=utf-8"), *error.headers)
     return Response(error.status, fields, body)
