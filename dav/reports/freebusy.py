@@ -15,8 +15,8 @@ from dav.ical.freebusy import busy_of, free_busy_answer, merge_busy
 from dav.ical.lines import LineError, read
 from dav.ical.recur import calendar_object
 from dav.ical.tz import Zone
-from dav.names import c
-from dav.properties.caldav import recurrence_limits, spend_instances, zone_of
+from dav.names import c, d
+from dav.properties.caldav import recurrence_limits, zone_of
 from dav.reports.base import Report
 from dav.reports.calendar_query import calendars_in, wall_clock
 from dav.xml import Element
@@ -50,8 +50,10 @@ def run(ctx: Ctx, node: Node, wanted: FreeBusy) -> Response:
     # The Depth header does not change what a free-busy-query on a calendar means (RFC 4791 §7.10).
     for target in calendars_in(ctx, node, "infinity"):
         for instance in busy_instances(ctx, target, wanted.start_s, wanted.end_s):
-            spend_instances(ctx, 1)
             busy.append(instance)
+            if len(busy) > ctx.config.limits.query_results:
+                # RFC 4791 §7.10. One object gives limits.expand_instances at most, so none spoils the answer alone.
+                raise DavError(403, d("number-of-matches-within-limits"), "The range holds too many busy times.")
     periods = merge_busy(busy, wanted.start_s, wanted.end_s)
     body = free_busy_answer(periods, wanted.start_s, wanted.end_s, now_s=ctx.now_s)
     return Response(200, (("Content-Type", "text/calendar; charset=utf-8"),), body)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dav import properties, tree
 from dav.context import Ctx, Node, Request, Response, xml_response
@@ -64,6 +64,9 @@ def _selection(request: Request, root: Element) -> Selection:
     return properties.parse_prop(root.find(d("prop")), minimal=prefers_minimal(request))
 
 
+_SEARCH_PARTS = (d("property-search"), d("prop"), d("apply-to-principal-collection-set"))
+
+
 def _check_depth(request: Request, report: str) -> None:
     # RFC 3744 §9: these reports are sent with Depth: 0, which is also what a missing header means.
     if depth_of(request, default="0") != "0":
@@ -89,7 +92,11 @@ def parse_search(request: Request, root: Element) -> Search:
         raise DavError(400, detail="principal-property-search needs a DAV:property-search.")
     if len(terms) > _TERMS_MAX:
         raise DavError(400, detail=f"principal-property-search may name {_TERMS_MAX} properties at most.")
-    return Search(_selection(request, root), tuple(terms), root.get("test") == "anyof")
+    selection = _selection(request, root)
+    # CLIENT python-caldav 3.6 (2026): names what it wants beside an empty DAV:prop.
+    beside = [child.tag for child in children(root) if child.tag not in _SEARCH_PARTS]
+    selection = replace(selection, names=tuple(dict.fromkeys((*selection.names, *beside))))
+    return Search(selection, tuple(terms), root.get("test") == "anyof")
 
 
 def _needle(text: str) -> str:

@@ -149,7 +149,7 @@ REFUSED: list[tuple[str, int, Try, int, str | None, Try]] = [
         query('<C:comp-filter name="VEVENT"/>'),
     ),
     (
-        "expand_instances",
+        "query_results",
         100,
         after(*events(5, DAILY), then=free_busy),
         403,

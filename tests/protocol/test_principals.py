@@ -215,3 +215,10 @@ def test_the_principals_named_in_an_acl_are_given_with_their_properties(alice: C
             PRINCIPALS + "alice/": "alice"
         }
         assert alice.report(path, body, depth=1).status == 400
+
+
+def test_properties_named_beside_an_empty_prop_are_given(alice: Client) -> None:
+    search = "<D:property-search><D:prop><D:displayname/></D:prop><D:match>alice</D:match></D:property-search>"
+    body = element("D:principal-property-search", f"{search}<D:prop/><C:calendar-home-set/><D:displayname/>")
+    (found,) = alice.report("principals/", body, depth=0).responses.values()
+    assert set(found.props) == {c("calendar-home-set"), d("displayname")}

@@ -227,7 +227,7 @@ def test_only_the_tokens_of_this_collection_are_taken(alice: Client) -> None:
 def test_a_restored_backup_voids_every_token(server: Server, alice: Client) -> None:
     token = token_of(sync(alice, CALENDAR))
     connection = server.store.engine.raw_connection()
-    connection.cursor().execute("UPDATE store_meta SET value = 'restored' WHERE key = 'epoch'")
+    connection.cursor().execute("UPDATE store_meta SET value = 'restored0000' WHERE key = 'epoch'")
     connection.commit()
     connection.close()
     server.store.forget_epoch()

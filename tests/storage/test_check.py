@@ -70,9 +70,8 @@ def test_a_damaged_blob_is_found(
     assert [sentence in found for found in check(store)] == [True]
 
 
+@pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
 def test_a_damaged_sqlite_file_is_found(store: Store, calendar: Collection) -> None:
-    if store.dialect != "sqlite":
-        pytest.skip("of SQLite")
     with transaction(store, write=True) as conn:
         put(conn, calendar, "a")
     raw = store.take_reader()
