@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+_LONG_BYTES = 1_000_000
 # One logical line. Nearly all are plain: raw, name, parameters with their semicolon, value. Others: the last group.
 _LOGICAL = re.compile(
     rb"(([A-Za-z0-9-]++)(;[^:\"\n]*+(?:\"[^\"\n]*+\"[^:\"\n]*+)*+)?:([^\r\n]*+)\r?\n(?![ \t]))"
@@ -185,7 +186,9 @@ def content_lines(data: bytes) -> Iterator[Line]:
         return
     number = 1
     names = _NAMES
-    for raw, name, params, value, odd in _LOGICAL.findall(data):
+    # All at once is faster; of a long body it would be millions of lines before the first is counted.
+    found = _LOGICAL.findall(data) if len(data) < _LONG_BYTES else (m.groups(b"") for m in _LOGICAL.finditer(data))
+    for raw, name, params, value, odd in found:
         known = names.get(name)
         if known is not None:
             try:
@@ -213,7 +216,7 @@ def content_lines(data: bytes) -> Iterator[Line]:
 def _bare_cr_lines(data: bytes) -> Iterator[Line]:
     """The same for line ends of an old Mac."""
     number = 1
-    for raw in _LOGICAL_CR.findall(data):
+    for raw in (match[0] for match in _LOGICAL_CR.finditer(data)):
         if not raw:
             continue
         body = raw
