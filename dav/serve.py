@@ -117,18 +117,17 @@ def preload() -> None:
 
 
 def _keep_heap_small() -> None:
-    """Tells glibc to give memory back: threads share two arenas, and free space at the top is returned.
+    """Tells glibc that threads share two arenas: else each keeps what its largest answer once needed.
 
-    Otherwise each of the worker threads keeps what its largest answer once needed (74 MiB after a long run, where this
-    makes it 66). Other C libraries have no such call, and need none.
+    Returning free memory at once (M_TRIM_THRESHOLD) would save little more and cost page faults at each long answer.
+    Other C libraries have no such call, and need none.
     """
     import ctypes
 
-    arena_max, trim_threshold = -8, -1  # M_ARENA_MAX, M_TRIM_THRESHOLD of malloc.h
+    arena_max = -8  # M_ARENA_MAX of malloc.h
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(arena_max, 2)
-        mallopt(trim_threshold, 128 * 1024)
 
 
 # --- one worker ------------------------------------------------------------------------------------------------------
