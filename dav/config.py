@@ -306,7 +306,9 @@ class Limits:
     )
     collections: int = _option(500, _number(10, 100_000), "Most calendars, address books or folders of one account.")
     sync_page: int = _option(
-        5000, _number(100, 1_000_000), "Most changes in one answer to sync-collection; clients ask again for the rest."
+        100_000,
+        _number(100, 1_000_000),
+        "Most changes in one answer to sync-collection; clients ask again for the rest.",
     )
     properties: int = _option(500, _number(10, 100_000), "Most properties that clients may keep on one resource.")
     property_bytes: int = _option(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from itertools import chain
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 from dav import properties, sync, tree
 from dav.context import Ctx, Node, Request, Response
@@ -20,6 +19,7 @@ from storage import collections, objects
 from storage.records import Change, Collection
 
 _SHORT_CHANGES = 20
+_READ_AT_ONCE = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,25 +73,57 @@ def _collection(ctx: Ctx, node: Node, wanted: SyncCollection, seen: sync.Token) 
     assert node.owner is not None
     if node.collection.change_seq - seen.number > _SHORT_CHANGES:
         ctx.leave_lane()
+    return multistatus(_changes(ctx, node, wanted, seen))
+
+
+def _changes(ctx: Ctx, node: Node, wanted: SyncCollection, seen: sync.Token) -> Iterator[str]:
+    """What is inside of the multi-status. The store is read page by page: a first sync is never whole in memory."""
+    collection = node.collection
+    assert collection is not None
     limit = min(wanted.limit or ctx.config.limits.sync_page, ctx.config.limits.sync_page)
-    changes, more = objects.changes_since(
-        ctx.conn, node.collection.id, seen.number, limit=limit, first=not wanted.token
-    )
-    bound = node.collection.change_seq if not wanted.token else seen.bound
-    base, kind, owner, collection = node.href, tree.member_kind(node.collection), node.owner, node.collection
-    changed: list[Node] = []
-    removed: list[str] = []
-    for change in changes:
-        href = base + encode_segment(change.name)
-        if change.record is not None:
-            changed.append(Node(kind, href, owner, collection, change.record))
-        elif not (bound is not None and change.change_seq <= bound):
-            # RFC 6578 §3.5.2. Not in a first sync: what was gone before it began was never seen.
-            removed.append(status_response(href, 404))
-    number = changes[-1].change_seq if more else node.collection.change_seq
-    token = sync.token_at(ctx, collection, number, bound if more else None)
-    cut = [status_response(node.href, 507, d("number-of-matches-within-limits"))] if more else []
-    return _answer(chain(properties.respond(ctx, changed, wanted.selection), removed, cut), token)
+    bound = collection.change_seq if not wanted.token else seen.bound
+    reading = _Reading(ctx, node, bound, seen.number, limit, first=not wanted.token)
+    yield from properties.respond(ctx, reading.changed(), wanted.selection)
+    yield from reading.removed
+    if reading.more:
+        yield status_response(node.href, 507, d("number-of-matches-within-limits"))
+    number = reading.number if reading.more else collection.change_seq
+    yield _token(sync.token_at(ctx, collection, number, bound if reading.more else None))
+
+
+@dataclass(slots=True)
+class _Reading:
+    """How far a sync has come. number: of the last change read. left: how many may be told. more: there are others."""
+
+    ctx: Ctx
+    node: Node
+    bound: int | None
+    number: int
+    left: int
+    first: bool
+    more: bool = True
+    removed: list[str] = field(default_factory=list)
+
+    def changed(self) -> Iterator[Node]:
+        """The changed members; what was removed is noted in `removed`."""
+        collection, owner, base = self.node.collection, self.node.owner, self.node.href
+        assert collection is not None
+        kind = tree.member_kind(collection)
+        while self.more and self.left:
+            changes, self.more = objects.changes_since(
+                self.ctx.conn, collection.id, self.number, limit=min(self.left, _READ_AT_ONCE), first=self.first
+            )
+            # The pages after the first one begin where it ended, and leave out by `bound` what was gone before.
+            self.first = False
+            self.left -= len(changes)
+            for change in changes:
+                self.number = change.change_seq
+                href = base + encode_segment(change.name)
+                if change.record is not None:
+                    yield Node(kind, href, owner, collection, change.record)
+                elif self.bound is None or change.change_seq > self.bound:
+                    # RFC 6578 §3.5.2. Not in a first sync: what was gone before it began was never seen.
+                    self.removed.append(status_response(href, 404))
 
 
 def _home(ctx: Ctx, node: Node, wanted: SyncCollection, seen: sync.Token) -> Response:
@@ -119,7 +151,7 @@ def _home(ctx: Ctx, node: Node, wanted: SyncCollection, seen: sync.Token) -> Res
     if wanted.limit is not None and len(changed) + len(removed) > wanted.limit:
         raise DavError(507, d("number-of-matches-within-limits"), "A home is listed whole.")  # RFC 6578 §3.7
     responses = [*properties.respond(ctx, changed, wanted.selection), *removed]
-    return _answer(responses, sync.home_token(ctx, node.collection, children))
+    return multistatus(responses, tail=_token(sync.home_token(ctx, node.collection, children)))
 
 
 def _removed_names(seen: sync.Token, children: list[Collection], changes: list[Change]) -> Iterator[str]:
@@ -138,8 +170,8 @@ def _removed_names(seen: sync.Token, children: list[Collection], changes: list[C
             yield encode_segment(change.name)
 
 
-def _answer(responses: Iterable[str], token: str) -> Response:
-    return multistatus(responses, tail=f"<D:sync-token>{escape(token)}</D:sync-token>")
+def _token(token: str) -> str:
+    return f"<D:sync-token>{escape(token)}</D:sync-token>"
 
 
 ROWS = (Report(d("sync-collection"), "6578 §3.2", frozenset(sync.KINDS), parse, run),)

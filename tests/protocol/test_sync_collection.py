@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from dav.config import Limits
 from dav.names import c, cs, d
+from dav.reports import sync_collection
 from tests.dsl import Answer, Client, Server, card, element, event
 from tests.protocol.asking import ETAG, cut, names
 from tests.protocol.conftest import Serve
@@ -400,3 +401,20 @@ def test_replaying_what_syncs_tell_gives_the_listing(alice: Client, steps: list[
         while not replica.page(alice, CALENDAR, 2):
             pass
         assert replica.members == listing(alice, CALENDAR)
+
+
+def test_a_sync_longer_than_one_reading_of_the_store_is_complete(
+    alice: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice.put(CALENDAR + "gone.ics", event("gone"))
+    alice.delete(CALENDAR + "gone.ics")
+    for number in range(7):
+        alice.put(f"{CALENDAR}{number}.ics", event(f"u{number}"))
+    alice.put(CALENDAR + "late.ics", event("late"))
+    alice.delete(CALENDAR + "late.ics")
+    monkeypatch.setattr(sync_collection, "_READ_AT_ONCE", 3)
+    first = sync(alice, CALENDAR)
+    assert seen(first) == {f"{CALENDAR}{number}.ics": 200 for number in range(7)}
+    for number in range(7):
+        alice.delete(f"{CALENDAR}{number}.ics")
+    assert seen(sync(alice, CALENDAR, token_of(first))) == {f"{CALENDAR}{number}.ics": 404 for number in range(7)}
