@@ -243,22 +243,22 @@ class Davenport:
     async def _to_blob(self, request: Request, receive: Receive, limit: int) -> Blob:
         """Stream a body to the blob folder; memory stays at one chunk."""
         loop = asyncio.get_running_loop()
-        made = loop.run_in_executor(self.threads, BlobWriter, self.store.blob_dir)
-        try:
-            writer = await asyncio.shield(made)
-        except asyncio.CancelledError:
-            made.add_done_callback(_abort)  # its file would stay open and on disk
-            raise
-        finished = False
+        writer = BlobWriter(self.store.blob_dir)  # opens a file, no more
+        running: asyncio.Future[Any] | None = None
         try:
             async for chunk in _chunks(request, receive, limit):
-                await loop.run_in_executor(self.threads, writer.write, chunk)
-            blob: Blob = await loop.run_in_executor(self.threads, writer.finish)
-            finished = True
+                running = loop.run_in_executor(self.threads, writer.write, chunk)
+                await asyncio.shield(running)
+            running = loop.run_in_executor(self.threads, writer.finish)
+            blob: Blob = await asyncio.shield(running)
             return blob
-        finally:
-            if not finished:
+        except BaseException:
+            if running is None or running.done():
                 writer.abort()
+            else:
+                # A thread is still writing: its file must not be closed under it.
+                running.add_done_callback(lambda done: _drop(writer, done))
+            raise
 
     # ---- answers -----------------------------------------------------------------------------------------------------
 
@@ -454,9 +454,11 @@ def _pieces(parts: Iterator[bytes], packer: zlib._Compress | None) -> Generator[
         yield b"".join(gathered)
 
 
-def _abort(made: asyncio.Future[BlobWriter]) -> None:
-    if not made.cancelled() and made.exception() is None:
-        made.result().abort()
+def _drop(writer: BlobWriter, done: asyncio.Future[Any]) -> None:
+    """Removes an upload that was given up while a thread was writing it."""
+    if not done.cancelled():
+        done.exception()  # seen; nobody waits for it any more
+    writer.abort()
 
 
 def _is_larger(length: str, limit: int) -> bool:
