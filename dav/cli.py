@@ -235,7 +235,7 @@ def _account_list(arguments: argparse.Namespace, config: Config) -> int:
 
 def _account_show(arguments: argparse.Namespace, config: Config) -> int:
     from dav.auth import passwords
-    from storage import accounts, collections
+    from storage import accounts, collections, objects
     from storage.engine import transaction
 
     with _Opened(config) as store, transaction(store) as conn:
@@ -256,6 +256,8 @@ def _account_show(arguments: argparse.Namespace, config: Config) -> int:
                 if child.kind in ("calendar", "addressbook"):
                     count = collections.member_count(conn, child.id)
                     rows.append((f"{area}/{child.path}", f"{child.display_name or '-'}, {count} objects"))
+                    # Served as they are, but in no query: somebody must be able to learn of them.
+                    rows += [("cannot be read", record.name) for record in objects.unreadable(conn, child.id)]
     width = max(len(label) for label, _ in rows)
     for label, value in rows:
         print(f"{label:<{width}}  {value}")

@@ -23,8 +23,6 @@ _KIB = 1024
 _MIB = 1024 * _KIB
 _GIB = 1024 * _MIB
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
 
 class ConfigError(Exception):
     """A setting cannot be used. The message names the file and line, or the environment variable."""

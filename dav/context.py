@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from storage.records import Account, Blob, Collection, ObjectRecord
@@ -117,7 +117,6 @@ class Method:
     parse: Callable[[Request], Any]
     handle: Callable[[Ctx, Any], Response]
     anonymous: bool = False
-    streams_body: bool = field(default=False)
 
 
 def xml_response(status: int, parts: Iterable[str], headers: tuple[tuple[str, str], ...] = ()) -> Response:

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from storage.engine import Conn, Store
 
 NAME_CHARS_MAX = 200
-ADDRESS_CHARS_MAX = 254
 _ADDRESS = re.compile(r"[^\s@<>\"(),:;\\\[\]]{1,64}@[^\s@<>\"(),:;\\\[\]]{1,190}")
 
 # CLIENT iOS 17 (2024-05): Calendar shows collections with VEVENT, Reminders those with VTODO, and none is made with

@@ -360,11 +360,6 @@ def with_value(line: Line, value: str) -> Line:
     return Line(line.name, line.group, value, fold(f"{line.head}:{value}"), line.number, line.head)
 
 
-def with_head(line: Line, head: str) -> Line:
-    """The same line with another head (everything before the colon)."""
-    return _line(f"{head}:{line.value}".encode(), fold(f"{head}:{line.value}"), line.number)
-
-
 def _write(component: Component, parts: list[bytes]) -> None:
     parts.append(component.begin.raw)
     for item in component.items:

@@ -16,7 +16,7 @@ from importlib.resources import files
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
-from dav.ical.lines import Component, Line, LineError, read
+from dav.ical.lines import Component, LineError, read
 from dav.ical.rrule import YEARLY, Budget, Rule, RuleError, TooManyInstances, local_of, parse_rule, wall_of, walls
 
 # Bounds of one VTIMEZONE: the largest honest ones (every change since 1880 as a block of its own) have some 300 blocks.
@@ -627,8 +627,3 @@ def _offset_text(seconds: int) -> str:
     sign, seconds = ("-" if seconds < 0 else "+"), abs(seconds)
     text = f"{sign}{seconds // 3600:02d}{seconds // 60 % 60:02d}"
     return text + f"{seconds % 60:02d}" if seconds % 60 else text
-
-
-def tzid_of(line: Line) -> str | None:
-    """The TZID parameter of a line; None when it has none or it is empty."""
-    return line.param("TZID") or None

@@ -13,7 +13,7 @@ METHODS: dict[str, Method] = {
         Method("OPTIONS", "9110 §9.3.7", False, options.parse, options.handle, anonymous=True),
         Method("GET", "9110 §9.3.1", False, get.parse, get.handle),
         Method("HEAD", "9110 §9.3.2", False, get.parse, get.handle),
-        Method("PUT", "4918 §9.7", True, put.parse, put.handle, streams_body=True),
+        Method("PUT", "4918 §9.7", True, put.parse, put.handle),
         Method("POST", "5995 §3.2", True, post.parse, post.handle),
         Method("DELETE", "4918 §9.6", True, delete.parse, delete.handle),
         Method("PROPFIND", "4918 §9.1", False, propfind.parse, propfind.handle),

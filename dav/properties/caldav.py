@@ -53,7 +53,7 @@ def spend_instances(ctx: Ctx, count: int) -> None:
     """Counts occurrences that an answer writes out.
 
     Raises DavError(403, number-of-matches-within-limits) when one request has asked for more than
-    limits.expand_instances, over all objects (RFC 4791 §7.8, §7.10).
+    limits.expand_instances, over all objects (RFC 4791 §7.8).
     """
     ctx.expanded += count
     if ctx.expanded >= ctx.config.limits.expand_instances:

@@ -14,9 +14,9 @@ from dav import cli, firstrun, provision
 from dav.auth import passwords
 from dav.config import Config, ServerConfig
 from dav.version import VERSION
-from storage import accounts, collections
+from storage import accounts, collections, objects
 from storage.engine import Store, open_store, transaction
-from storage.records import Account
+from storage.records import Account, ObjectIndex
 
 
 @pytest.fixture
@@ -255,6 +255,25 @@ def _epoch() -> str:
         return store.epoch
     finally:
         store.close()
+
+
+def test_show_names_the_objects_that_cannot_be_read(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    add("alice@example.com")
+    store = provision.open_store(Config())
+    with transaction(store, write=True) as conn:
+        calendar, _ = collections.resolve(conn, "alice@example.com", "calendars", "calendar")
+        assert calendar is not None
+        for name, readable in (("good.ics", True), ("odd.ics", False)):
+            index = ObjectIndex(component="VEVENT", readable=readable)
+            objects.put_object(
+                conn, calendar, name, b"x", content_type="text/calendar", etag=name, index=index, now_s=1
+            )
+    store.close()
+    capsys.readouterr()
+    assert cli.main(["account", "show", "alice@example.com"]) == 0
+    shown = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["cannot", "be", "read", "odd.ics"] in shown
+    assert not any("good.ics" in line for line in shown)
 
 
 def test_the_example_is_printed_even_when_the_settings_are_broken(
