@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dav import directory
-from dav.access import denied
+from dav.access import denied, enter, may_enter
 from dav.context import Ctx, Node
 from dav.errors import DavError
 from dav.names import d
@@ -32,8 +32,11 @@ _MEMBER_KIND = {
 }  # fmt: skip
 
 
-def find(ctx: Ctx, place: Place) -> Node | None:
-    """The node at a place, or None when nothing is there or it is not for the signed-in account's eyes."""
+def find(ctx: Ctx, place: Place, *, body: bool = False) -> Node | None:
+    """The node at a place, or None when nothing is there or it is not for the signed-in account's eyes.
+
+    body: whether the body of a member comes along with it, if it is short.
+    """
     if place.area in ("host", "root"):
         return Node("host", ctx.urls.host()) if place.area == "host" else Node("root", ctx.urls.root())
     if place.area == "directory":
@@ -45,20 +48,27 @@ def find(ctx: Ctx, place: Place) -> Node | None:
     if place.area == "principals":
         return None if place.path else principal(ctx, place.account)
     owner = owner_of(ctx, place.account)
-    if owner is None:
+    if owner is None or not may_enter(ctx, place.area):
         return None
     collection, parent = collections.resolve(ctx.conn, owner.name, place.area, place.path)
     if collection is not None:
         return collection_node(ctx, owner, collection)
     if parent is None or place.slash:
         return None
-    record = objects.object_by_name(ctx.conn, parent.id, place.name)
-    return None if record is None else member_node(ctx, owner, parent, record)
+    if not body:
+        record = objects.object_by_name(ctx.conn, parent.id, place.name)
+        return None if record is None else member_node(ctx, owner, parent, record)
+    found = objects.object_with_body(ctx.conn, parent.id, place.name)
+    if found is None:
+        return None
+    node = member_node(ctx, owner, parent, found[0])
+    node.body = found[1]
+    return node
 
 
-def require(ctx: Ctx, place: Place) -> Node:
-    """The node at a place. Raises DavError(404)."""
-    node = find(ctx, place)
+def require(ctx: Ctx, place: Place, *, body: bool = False) -> Node:
+    """The node at a place, as find() has it. Raises DavError(404)."""
+    node = find(ctx, place, body=body)
     if node is None:
         raise DavError(404, detail="There is nothing at this address.")
     return node
@@ -69,7 +79,7 @@ def parent(ctx: Ctx, place: Place) -> Node | None:
     if not place.account or not place.path or place.area == "principals":
         return None
     owner = owner_of(ctx, place.account)
-    if owner is None:
+    if owner is None or not may_enter(ctx, place.area):
         return None
     _, above = collections.resolve(ctx.conn, owner.name, place.area, place.path)
     return None if above is None else collection_node(ctx, owner, above)
@@ -82,6 +92,7 @@ def require_parent(ctx: Ctx, place: Place) -> Node:
     """
     if place.account and place.area != "principals" and owner_of(ctx, place.account) is None:
         raise foreign(ctx, place)
+    enter(ctx, place)
     node = parent(ctx, place)
     if node is None:
         raise DavError(409, detail="The collection above this address does not exist.")
@@ -159,9 +170,7 @@ def below(ctx: Ctx, node: Node, how_deep: str) -> Iterator[Node]:
         return
     assert node.owner is not None
     if how_deep == "1":
-        if node.kind in HOLDERS:
-            for collection in collections.children(ctx.conn, node.collection.id):
-                yield collection_node(ctx, node.owner, collection)
+        yield from collections_in(ctx, node)
         yield from members(ctx, node)
         return
     inside = collections.descendants(ctx.conn, node.collection)
@@ -180,6 +189,13 @@ def _check_size(ctx: Ctx, top: Collection, inside: list[Collection]) -> None:
         if total > ctx.config.limits.infinity_members:
             # RFC 4918 §9.1.1: a server may refuse infinite depth, and says so with this element.
             raise DavError(403, d("propfind-finite-depth"), "This collection is too large for Depth: infinity.")
+
+
+def collections_in(ctx: Ctx, node: Node) -> Iterator[Node]:
+    """The collections that stand directly in a collection."""
+    if node.kind in HOLDERS and node.collection is not None and node.owner is not None:
+        for collection in collections.children(ctx.conn, node.collection.id):
+            yield collection_node(ctx, node.owner, collection)
 
 
 def members(ctx: Ctx, node: Node) -> Iterator[Node]:
@@ -202,4 +218,6 @@ def _above_homes(ctx: Ctx, node: Node) -> Iterator[Node]:
         yield principal_node(ctx, own)
     elif node.kind == "container":
         area = node.href.rstrip("/").rpartition("/")[2]
+        if not may_enter(ctx, area):
+            return
         yield collection_node(ctx, own, collections.home(ctx.conn, own.id, area))

@@ -7,9 +7,8 @@ it looks for whatever has the name or the UID, and writes. Bodies are kept apart
 from __future__ import annotations
 
 import hashlib
-import unicodedata
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields, make_dataclass
 from operator import attrgetter
 from typing import Any
@@ -22,6 +21,7 @@ from storage.collections import bump, checked_name, collection_in_use, lock_coll
 from storage.engine import BulkInsert, Conn, Row, Statement, clean, one_of, position_of
 from storage.errors import ForeignToken, NameTaken, NotFound, QuotaExceeded, UidTaken
 from storage.records import BEGINLESS, ENDLESS, Blob, Change, Collection, Found, Instance, ObjectIndex, ObjectRecord
+from storage.text import nfkd
 
 # Instances up to this length are found by their start, looking back so far; longer ones by their end.
 SHORT_MAX_S = 2 * 86400
@@ -32,6 +32,13 @@ CARD_COLUMNS = ("fn", "n", "nickname", "org", "email", "tel")
 _NESTING_KINDS = frozenset({"folder", "home"})
 # Open ends of a range.
 _NEVER_BEFORE, _NEVER_AFTER = BEGINLESS, ENDLESS
+# What a listing may show of a member, the most wanted first: a listing reads the first few. Each costs as much again as
+# the row itself.
+LISTED = ("name", "etag", "component", "content_type", "size", "modified_s")
+_WIDTHS = (2, 3, len(LISTED))
+_LISTED_AT_ONCE = 2000
+# A body that is read along with its row; longer ones are fetched by themselves.
+SHORT_BODY_BYTES = 32 * 1024
 
 _o = schema.objects
 _b = schema.bodies
@@ -49,6 +56,12 @@ def object_by_name(conn: Conn, collection_id: int, name: str) -> ObjectRecord | 
     """The member with this name. One statement."""
     row = _BY_NAME.one(conn, collection_id=collection_id, name=normal_path(name))
     return None if row is None else _record(row)
+
+
+def object_with_body(conn: Conn, collection_id: int, name: str) -> tuple[ObjectRecord, bytes | None] | None:
+    """The member with this name, and its body; None for a blob or more than SHORT_BODY_BYTES. One statement."""
+    row = _BY_NAME_WITH_BODY.one(conn, collection_id=collection_id, name=normal_path(name))
+    return None if row is None else (_record(row), row[14])
 
 
 def objects_by_names(conn: Conn, collection_id: int, names: Iterable[str]) -> list[ObjectRecord]:
@@ -77,9 +90,34 @@ def list_objects(conn: Conn, collection_id: int, *, limit: int | None = None) ->
     return [_record(row) for row in rows]
 
 
-def list_etags(conn: Conn, collection_id: int) -> list[tuple[str, str]]:
-    """(name, ETag) of every member in the order of their names: what a Depth: 1 listing of a big collection needs."""
-    return _LIST_ETAGS.all(conn, collection_id=collection_id)
+def list_columns(conn: Conn, collection_id: int, width: int) -> Iterator[list[Row]]:
+    """The first `width` columns of LISTED, or more, of every member, in the order of their names.
+
+    One statement for each 2,000 members: memory holds no more of them. Other statements may run on conn meanwhile.
+    """
+    statement = _LIST_COLUMNS[_width(width)]
+    after = ""
+    while True:
+        rows = statement.all(conn, collection_id=collection_id, after=after, n=_LISTED_AT_ONCE)
+        if rows:
+            yield rows
+        if len(rows) < _LISTED_AT_ONCE:
+            return
+        after = rows[-1][0]
+
+
+def short_by_names(conn: Conn, collection_id: int, names: Iterable[str], width: int) -> list[Row]:
+    """The members with these names: the first columns of LISTED, `width` or more, and the body as last one.
+
+    The body is None where it has more than SHORT_BODY_BYTES or is a blob. In no order; names of nothing are left out.
+    One statement, after which all those bodies are in memory.
+    """
+    array = conn.array(normal_path(name) for name in names)
+    return _SHORT_BY_NAMES[_width(width)].all(conn, collection_id=collection_id, names=array)
+
+
+def _width(wanted: int) -> int:
+    return next(width for width in _WIDTHS if width >= wanted)
 
 
 def iter_bodies(
@@ -205,11 +243,33 @@ def changes_since(
     else:
         rows = _CHANGES.all(conn, collection_id=collection_id, since=change_seq, n=limit + 1)
         if not rows:
-            current = _CURRENT.scalar(conn, collection_id=collection_id)
-            if current is None or not 0 <= change_seq <= current:
-                raise ForeignToken(str(change_seq))
+            _check_number(conn, collection_id, change_seq)
     found = [Change(row[2], row[6], None if row[0] is None else _record(row)) for row in rows[:limit]]
     return found, len(rows) > limit
+
+
+def columns_since(
+    conn: Conn, collection_id: int, change_seq: int, width: int, *, limit: int, first: bool
+) -> tuple[list[Row], bool]:
+    """As changes_since, but rows: the first columns of LISTED, `width` or more, and change_seq as last one.
+
+    The ETag of a removed member is None, and so are its columns but name and change_seq.
+    """
+    if first:
+        rows = _FIRST_COLUMNS[_width(width)].all(conn, collection_id=collection_id, n=limit + 1)
+    else:
+        rows = _CHANGED_COLUMNS[_width(width)].all(conn, collection_id=collection_id, since=change_seq, n=limit + 1)
+        if not rows:
+            _check_number(conn, collection_id, change_seq)
+    more = len(rows) > limit
+    return (rows[:limit] if more else rows), more
+
+
+def _check_number(conn: Conn, collection_id: int, change_seq: int) -> None:
+    """Raises ForeignToken when the collection never gave out this number."""
+    current = _CURRENT.scalar(conn, collection_id=collection_id)
+    if current is None or not 0 <= change_seq <= current:
+        raise ForeignToken(str(change_seq))
 
 
 def objects_to_extend(conn: Conn, before_s: int, limit: int) -> list[ObjectRecord]:
@@ -419,8 +479,8 @@ def fold_text(text: str) -> str:
     """Search text folded so that equal under any collation of RFC 4790 and 5051 means equal here: NFKD, case-folded."""
     if text.isascii():
         return clean(text).lower()
-    decomposed = unicodedata.normalize("NFKD", clean(text))
-    return unicodedata.normalize("NFKD", decomposed.casefold())
+    decomposed = nfkd(clean(text))
+    return nfkd(decomposed.casefold())
 
 
 # What the functions above share
@@ -595,7 +655,21 @@ _BY_UID = Statement(
     sa.select(*_RECORD).where(_here, _o.c.uid == sa.bindparam("uid")).order_by(_o.c.uid_tie.desc()).limit(1)
 )
 _LIST = Statement(sa.select(*_RECORD).where(_here).order_by(_o.c.name).limit(sa.bindparam("n")))
-_LIST_ETAGS = Statement(sa.select(_o.c.name, _o.c.etag).where(_here).order_by(_o.c.name))
+_listed = {width: [_o.c[name] for name in LISTED[:width]] for width in _WIDTHS}
+_LIST_COLUMNS = {
+    width: Statement(
+        sa.select(*columns).where(_here, _o.c.name > sa.bindparam("after")).order_by(_o.c.name).limit(sa.bindparam("n"))
+    )
+    for width, columns in _listed.items()
+}
+_short_body = sa.case((_o.c.size <= sa.literal_column(str(SHORT_BODY_BYTES)), _b.c.content))
+_BY_NAME_WITH_BODY = Statement(
+    sa.select(*_RECORD, _short_body).select_from(_with_body).where(_here, _o.c.name == sa.bindparam("name"))
+)
+_SHORT_BY_NAMES = {
+    width: Statement(sa.select(*columns, _short_body).select_from(_with_body).where(_here, one_of(_o.c.name, "names")))
+    for width, columns in _listed.items()
+}
 _iter = sa.select(*_RECORD, _b.c.content).select_from(_with_body).where(_here, _o.c.name > sa.bindparam("after"))
 _ITER = Statement(_iter.order_by(_o.c.name).limit(sa.bindparam("n")))
 _ITER_COMPONENT = Statement(
@@ -740,21 +814,29 @@ _BY_BOUNDS_VEVENT = Statement(
     ).where(*_by_bounds)
 )
 
-_FIRST_CHANGES = Statement(sa.select(*_RECORD).where(_here).order_by(_o.c.change_seq).limit(sa.bindparam("n")))
-_tombstone_row = [
-    _t.c.collection_id if column.name == "collection_id"
-    else _t.c.name if column.name == "name"
-    else _t.c.change_seq if column.name == "change_seq"
-    else sa.cast(sa.null(), column.type).label(column.name)
-    for column in _RECORD
-]  # fmt: skip
-_changes = sa.union_all(
-    sa.select(*_RECORD).where(_here, _o.c.change_seq > sa.bindparam("since", type_=schema.Int)),
-    sa.select(*_tombstone_row).where(
-        _t.c.collection_id == sa.bindparam("collection_id"), _t.c.change_seq > sa.bindparam("since", type_=schema.Int)
-    ),
-)
-_CHANGES = Statement(_changes.order_by(_changes.selected_columns.change_seq).limit(sa.bindparam("n")))
+
+def _first_changes(columns: Sequence[sa.ColumnElement[Any]]) -> Statement:
+    return Statement(sa.select(*columns).where(_here).order_by(_o.c.change_seq).limit(sa.bindparam("n")))
+
+
+def _changes(columns: Sequence[sa.Column[Any]]) -> Statement:
+    """Columns of the members that changed after a number, and of those removed, for which most are null."""
+    since = sa.bindparam("since", type_=schema.Int)
+    tombstone = [
+        _t.c[column.name] if column.name in _t.c else sa.cast(sa.null(), column.type).label(column.name)
+        for column in columns
+    ]
+    both = sa.union_all(
+        sa.select(*columns).where(_here, _o.c.change_seq > since),
+        sa.select(*tombstone).where(_t.c.collection_id == sa.bindparam("collection_id"), _t.c.change_seq > since),
+    )
+    return Statement(both.order_by(both.selected_columns.change_seq).limit(sa.bindparam("n")))
+
+
+_FIRST_CHANGES = _first_changes(_RECORD)
+_CHANGES = _changes(_RECORD)
+_FIRST_COLUMNS = {width: _first_changes([*columns, _o.c.change_seq]) for width, columns in _listed.items()}
+_CHANGED_COLUMNS = {width: _changes([*columns, _o.c.change_seq]) for width, columns in _listed.items()}
 _CURRENT = Statement(
     sa.select(schema.collections.c.change_seq).where(schema.collections.c.id == sa.bindparam("collection_id"))
 )

@@ -30,6 +30,11 @@ def get_of_members(conn: Conn, collection_id: int) -> dict[int, dict[str, str]]:
     return _grouped(_OF_MEMBERS.all(conn, collection_id=collection_id))
 
 
+def any_of_members(conn: Conn, collection_id: int) -> bool:
+    """Whether any member of a collection has properties. One statement."""
+    return _ANY_OF_MEMBERS.one(conn, collection_id=collection_id) is not None
+
+
 def set_property(conn: Conn, collection_id: int, name: str, xml: str | None, *, object_id: int = 0) -> None:
     """Set a property, or remove it with None. Raises NameTooLong. collections.touch_properties counts the change."""
     name = clean(name)
@@ -64,6 +69,7 @@ _OF_MANY = Statement(
 _OF_MEMBERS = Statement(
     sa.select(_p.c.object_id, _p.c.name, _p.c.xml).where(_here, _p.c.object_id > 0).order_by(_p.c.object_id, _p.c.name)
 )
+_ANY_OF_MEMBERS = Statement(sa.select(_p.c.object_id).where(_here, _p.c.object_id > 0).limit(sa.literal_column("1")))
 _values: dict[str, Any] = {name: sa.bindparam(name) for name in ("collection_id", "object_id", "name", "xml")}
 _key = ["collection_id", "object_id", "name"]
 _on_sqlite = sqlite.insert(_p).values(_values)

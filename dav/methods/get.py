@@ -1,4 +1,7 @@
-"""GET and HEAD: members as they are stored, calendars and address books as one file, other collections as a list."""
+"""GET and HEAD: members as they are stored, calendars and address books as one file, other collections as a list.
+
+HEAD gets the answer of GET, of which the sender leaves out the body: so their fields are the same (RFC 9110 §9.3.2).
+"""
 
 from __future__ import annotations
 
@@ -47,25 +50,16 @@ def parse(request: Request) -> Get:
 
 
 def handle(ctx: Ctx, get: Get) -> Response:
-    node = tree.require(ctx, ctx.request.place)
+    node = tree.require(ctx, ctx.request.place, body=True)
     access.require(ctx, node, d("read"))
     if node.object is not None:
         return _member(ctx, node, get)
     if node.kind == "directory-card" and node.owner is not None:
         headers = (("Content-Type", content_type(node)), *_SAFE)
-        return _whole(200, headers, directory.card_of(node.owner), get.head)
+        return Response(200, headers, directory.card_of(node.owner))
     if node.kind in ("calendar", "addressbook"):
         return _merged(ctx, node, get)
-    return _listing(ctx, node, get)
-
-
-def _whole(status: int, headers: Headers, body: bytes, head: bool) -> Response:
-    return Response(status, (*headers, _length(len(body)))) if head else Response(status, headers, body)
-
-
-def _length(size: int) -> tuple[str, str]:
-    """Content-Length, where the sender cannot count for itself: HEAD (RFC 9110 §9.3.2) and streams."""
-    return ("Content-Length", str(size))
+    return _listing(ctx, node)
 
 
 # ---- members ---------------------------------------------------------------------------------------------------
@@ -82,7 +76,7 @@ def _member(ctx: Ctx, node: Node, get: Get) -> Response:
     size = record.size if body is None else len(body)
     # RFC 9110 §14.2: Range is for GET only.
     part = None if get.head else byte_range(ctx.request, size, etag, record.modified_s)
-    return _content(ctx, record, body, part, 200, headers, get.head)
+    return _content(ctx, record, body, part, 200, headers)
 
 
 def _representation(ctx: Ctx, node: Node) -> tuple[bytes | None, str, Headers]:
@@ -91,19 +85,19 @@ def _representation(ctx: Ctx, node: Node) -> tuple[bytes | None, str, Headers]:
     RFC 9110 §8.8.3: another representation needs another tag. If-Match knows all of them.
     """
     record = _record(node)
-    body, etag = None, record.etag
+    body, etag = node.body, record.etag
     if node.kind == "event":
         zones = wants_zones(ctx.request)
         if zones is not None:
             ctx.leave_lane()
-            stored = objects.body(ctx.conn, record)
+            stored = objects.body(ctx.conn, record) if body is None else body
             body = by_reference.as_wanted(stored, zones)
             if body is not stored:
                 etag += ZONE_VARIANTS[zones]
         return body, etag, _VARY_ZONES
     if node.kind == "card":
         if "version" in ctx.request.header("accept").lower():
-            body = objects.body(ctx.conn, record)
+            body = objects.body(ctx.conn, record) if body is None else body
             version = card_version(ctx.request.header("accept"), stored_version(body))
             if version is not None:
                 body, etag = convert(body, version), etag + CARD_VARIANTS[version]
@@ -115,7 +109,7 @@ def of_member(ctx: Ctx, node: Node, status: int, extra: Headers) -> Response:
     """A member as the answer to another method than GET (RFC 8144 §3)."""
     body, etag, vary = _representation(ctx, node)
     headers = (*_member_headers(node, etag), *vary, *extra)
-    return _content(ctx, _record(node), body, None, status, headers, False)
+    return _content(ctx, _record(node), body, None, status, headers)
 
 
 def _record(node: Node) -> ObjectRecord:
@@ -145,7 +139,6 @@ def _content(
     part: tuple[int, int] | None,
     status: int,
     headers: Headers,
-    head: bool,
 ) -> Response:
     """The body, or the part of it that was asked for. body: when it is not the stored one, or was loaded already."""
     size = record.size if body is None else len(body)
@@ -153,9 +146,7 @@ def _content(
     if part is not None:
         status = 206
         headers = (*headers, ("Content-Range", f"bytes {first}-{last}/{size}"))
-    if head:
-        return Response(status, (*headers, _length(size)))
-    length = (*headers, _length(last - first + 1))
+    length = (*headers, ("Content-Length", str(last - first + 1)))  # of a stream, which the sender cannot count
     if body is None and record.blob is not None:
         folder, name = ctx.store.blob_dir, record.blob
 
@@ -206,8 +197,6 @@ def _merged(ctx: Ctx, node: Node, get: Get) -> Response:
     )
     if not_modified(get.wanted, (etag,), collection.modified_s):
         return Response(304, headers)
-    if get.head:
-        return Response(200, headers)
     name = collection.display_name or collection.name
     color = _color(ctx, collection.id) if calendar else None
 
@@ -225,7 +214,7 @@ def _color(ctx: Ctx, collection_id: int) -> str | None:
     return xml.text_of(xml.parse(stored.encode(), ctx.config.limits)) or None
 
 
-def _listing(ctx: Ctx, node: Node, get: Get) -> Response:
+def _listing(ctx: Ctx, node: Node) -> Response:
     """A page with links to what is in a collection, for people who open its address in a browser."""
     title = node.href
     entries: list[tuple[str, str]] = []
@@ -248,4 +237,4 @@ def _listing(ctx: Ctx, node: Node, get: Get) -> Response:
         f"<title>{xml.escape(title)}</title></head><body><h1>{xml.escape(title)}</h1>{hint}<ul>{items}</ul>{rest}"
         "</body></html>\n"
     )
-    return _whole(200, (("Content-Type", "text/html; charset=utf-8"), *_SAFE), page.encode(), get.head)
+    return Response(200, (("Content-Type", "text/html; charset=utf-8"), *_SAFE), page.encode())

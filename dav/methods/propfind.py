@@ -12,7 +12,7 @@ from dav.config import Limits
 from dav.context import Ctx, Node, Request, Response
 from dav.errors import DavError
 from dav.headers import depth_of, prefers_minimal, prefers_no_root
-from dav.multistatus import multistatus
+from dav.multistatus import Several, multistatus
 from dav.names import d
 from dav.properties.base import Selection
 
@@ -53,7 +53,11 @@ _selection = lru_cache(maxsize=512)(_read)
 
 def handle(ctx: Ctx, wanted: Propfind) -> Response:
     node = tree.require(ctx, ctx.request.place)
-    nodes: Iterable[Node] = tree.below(ctx, node, wanted.depth)
+    listed = properties.listing_of(ctx, node, wanted.selection) if wanted.depth == "1" else None
+    nodes: Iterable[Node] = tree.below(ctx, node, wanted.depth) if listed is None else tree.collections_in(ctx, node)
     if wanted.root or wanted.depth == "0" or node.kind not in tree.COLLECTIONS:
         nodes = chain([node], nodes)
-    return multistatus(properties.respond(ctx, nodes, wanted.selection))
+    responses: Iterable[str | Several] = properties.respond(ctx, nodes, wanted.selection)
+    if listed is not None:
+        responses = chain(responses, properties.members(ctx, node, listed))
+    return multistatus(responses)

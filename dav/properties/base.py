@@ -35,6 +35,20 @@ class Selection:
 
 
 @dataclass(frozen=True, slots=True)
+class Cell:
+    """A property of members that one column of the store tells, or none; see dav/properties/listing.py.
+
+    column: one of storage.objects.LISTED or "content"; "" when the value is the same for all, and is `before`. text:
+    the column's value as XML text; None: it is that already. before, after: what stands around it.
+    """
+
+    column: str
+    before: str = ""
+    after: str = ""
+    text: Callable[[Any], str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Property:
     """One live property. A name that is in no row is a dead property and is kept verbatim by storage.properties.
 
@@ -43,6 +57,7 @@ class Property:
     parse: request element → value, PURE, raises DavError. None means protected (RFC 4918 §15).
     write: stores a parsed value (None removes); must not fail for reasons that parse could have seen.
     at_creation: may only be written by MKCALENDAR and extended MKCOL (RFC 4791 §5.2.3).
+    listed: what a listing of members of a kind needs for it; None, also as answer: more than a column.
     allprop: shown by DAV:allprop. body, locks: get needs node.body, node.locks, which are loaded for many at once.
     """
 
@@ -53,6 +68,7 @@ class Property:
     bind: Callable[[Selection], Getter] | None = None
     parse: Callable[[Element], Any] | None = None
     write: Callable[[Ctx, Node, Any], None] | None = None
+    listed: Callable[[Ctx, str, Selection], Cell | None] | None = None
     allprop: bool = False
     whole: bool = False
     at_creation: bool = False

@@ -13,7 +13,7 @@ from dav.ical import by_reference, lines, render, rules
 from dav.ical.recur import Limits as RecurrenceLimits
 from dav.ical.tz import UTC, Zone, named_zone, vtimezone_for, vtimezone_text_zone
 from dav.names import c, d
-from dav.properties.base import Getter, Property, Selection
+from dav.properties.base import Cell, Getter, Property, Selection
 from dav.xml import Element, children, decode, escape, href_element, text_of
 from storage import collections
 
@@ -106,18 +106,21 @@ def _time_zone(ctx: Ctx, node: Node) -> str | None:
     return None
 
 
-def _parse_time_zone(element: Element) -> str:
-    """RFC 4791 §5.2.2: an iCalendar object with exactly one VTIMEZONE. Raises DavError(403, valid-calendar-data)."""
+def time_zone_text(element: Element) -> str:
+    """The text of C:calendar-timezone or C:timezone (RFC 4791 §5.2.2, §9.8): iCalendar with exactly one VTIMEZONE.
+
+    Raises DavError(403, valid-calendar-data).
+    """
     text = "".join(str(part) for part in element.itertext())
     try:
-        document = lines.read(text.encode())
+        document = lines.read(text.strip().encode())
         calendars = document.components
         good = len(calendars) == 1 and calendars[0].name == "VCALENDAR"
         good = good and [item.name for item in calendars[0].components] == ["VTIMEZONE"]
     except (lines.LineError, ValueError):
         good = False
     if not good or vtimezone_text_zone(text) is None:
-        raise DavError(403, c("valid-calendar-data"), "calendar-timezone must hold exactly one VTIMEZONE.")
+        raise DavError(403, c("valid-calendar-data"), "A time zone is given by exactly one VTIMEZONE.")
     return text
 
 
@@ -228,12 +231,22 @@ def _calendar_data(selection: Selection) -> Getter:
     return get
 
 
+def _data_listed(ctx: Ctx, kind: str, selection: Selection) -> Cell | None:
+    if (selection.data is None or selection.data.whole) and wants_zones(ctx.request) is None:
+        return Cell("content", text=_as_text)
+    return None
+
+
+def _as_text(body: bytes) -> str:
+    return escape(decode(body))
+
+
 ROWS = (
     Property(c("calendar-home-set"), "4791 §6.2.1", frozenset({"principal", "calendar-home"}), _home_set),
     Property(c("calendar-user-address-set"), "6638 §2.4.1", frozenset({"principal", "calendar-home"}), _addresses),
     Property(c("calendar-user-type"), "6638 §2.4.2", frozenset({"principal"}), _user_type),
     description_property(c("calendar-description"), "4791 §5.2.1", _CALENDARS),
-    Property(c("calendar-timezone"), "4791 §5.2.2", _SCHEDULED, _time_zone, parse=_parse_time_zone,
+    Property(c("calendar-timezone"), "4791 §5.2.2", _SCHEDULED, _time_zone, parse=time_zone_text,
              write=_write_time_zone),
     Property(c("calendar-timezone-id"), "7809 §5.2", _SCHEDULED, _time_zone_id, parse=_parse_time_zone_id,
              write=_write_time_zone_id),
@@ -250,5 +263,6 @@ ROWS = (
     Property(c("schedule-calendar-transp"), "6638 §9.1", _CALENDAR, _transparent, parse=_parse_transparent,
              write=_write_transparent),
     Property(c("supported-collation-set"), "4791 §7.5.1", _SCHEDULED | {"calendar-home"}, _collations),
-    Property(c("calendar-data"), "4791 §9.6", frozenset({"event"}), bind=_calendar_data, body=True),
+    Property(c("calendar-data"), "4791 §9.6", frozenset({"event"}), bind=_calendar_data,
+             listed=_data_listed, body=True),
 )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dav.context import Ctx, Node
 from dav.filters.collation import COLLATIONS
 from dav.names import cr
-from dav.properties.base import Getter, Property, Selection
+from dav.properties.base import Cell, Getter, Property, Selection
 from dav.properties.caldav import description_property
 from dav.vcard import AddressData, render_card
 from dav.xml import decode, escape, href_element
@@ -49,6 +49,18 @@ def _address_data(selection: Selection) -> Getter:
     return get
 
 
+def _data_listed(ctx: Ctx, kind: str, selection: Selection) -> Cell:
+    wanted = selection.card or _PLAIN
+
+    def text(body: bytes) -> str:
+        card = render_card(body, wanted)
+        if card is not body:
+            ctx.leave_lane()  # cards are being converted
+        return escape(decode(card))
+
+    return Cell("content", text=text)
+
+
 ROWS = (
     Property(cr("addressbook-home-set"), "6352 §7.1.1", frozenset({"principal", "addressbook-home"}), _home_set),
     description_property(cr("addressbook-description"), "6352 §6.2.1", frozenset({"addressbook"})),
@@ -57,5 +69,6 @@ ROWS = (
     Property(cr("supported-collation-set"), "6352 §8.3.1", _BOOKS, _collations),
     Property(cr("directory-gateway"), "draft-daboo-carddav-directory-gateway §4",
              frozenset({"principal", "addressbook-home"}), _directory),
-    Property(cr("address-data"), "6352 §10.4", frozenset({"card", "directory-card"}), bind=_address_data, body=True),
+    Property(cr("address-data"), "6352 §10.4", frozenset({"card", "directory-card"}), bind=_address_data,
+             listed=_data_listed, body=True),
 )  # fmt: skip

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from email.utils import formatdate
+from functools import lru_cache
 
 from dav import sync
 from dav.context import Ctx, Node
 from dav.names import d
-from dav.properties.base import Property
+from dav.properties.base import Cell, Property, Selection
 from dav.tree import COLLECTIONS, HOMES, KINDS, MEMBERS
 from dav.xml import escape, href_element, text_of
 from storage import accounts, collections
@@ -40,6 +41,22 @@ def content_type(node: Node) -> str:
     if node.kind in ("card", "directory-card"):
         return "text/vcard; charset=utf-8"
     return node.object.content_type if node.object is not None else "text/html; charset=utf-8"
+
+
+@lru_cache(maxsize=64)
+def _type_of_component(component: str) -> str:
+    return escape(f"text/calendar; charset=utf-8{f'; component={component}' if component else ''}")
+
+
+def _type_listed(ctx: Ctx, kind: str, selection: Selection) -> Cell:
+    if kind == "event":
+        return Cell("component", text=_type_of_component)
+    return Cell("", "text/vcard; charset=utf-8") if kind == "card" else Cell("content_type", text=escape)
+
+
+@lru_cache(maxsize=256)
+def _http_date(instant_s: int) -> str:
+    return formatdate(instant_s, usegmt=True)
 
 
 def _resource_type(ctx: Ctx, node: Node) -> str:
@@ -134,17 +151,20 @@ def _add_member(ctx: Ctx, node: Node) -> str:
 
 
 ROWS = (
-    Property(d("resourcetype"), "4918 §15.9", _ALL, _resource_type, allprop=True),
+    Property(d("resourcetype"), "4918 §15.9", _ALL, _resource_type, listed=lambda *_: Cell(""), allprop=True),
     Property(
         d("displayname"), "4918 §15.2",
         COLLECTIONS - {"host", "root", "principals", "container"},
         _display_name, parse=text_of, write=_write_display_name, allprop=True,
     ),
     Property(d("creationdate"), "4918 §15.1", _STORED | {"principal"}, _created, allprop=True),
-    Property(d("getlastmodified"), "4918 §15.7", _STORED, _modified, allprop=True),
-    Property(d("getetag"), "4918 §15.6", MEMBERS, _etag, allprop=True),
-    Property(d("getcontentlength"), "4918 §15.4", MEMBERS, _length, allprop=True),
-    Property(d("getcontenttype"), "4918 §15.5", MEMBERS | {"directory-card"}, _content_type, allprop=True),
+    Property(d("getlastmodified"), "4918 §15.7", _STORED, _modified,
+             listed=lambda *_: Cell("modified_s", text=_http_date), allprop=True),
+    Property(d("getetag"), "4918 §15.6", MEMBERS, _etag, listed=lambda *_: Cell("etag", '"', '"'), allprop=True),
+    Property(d("getcontentlength"), "4918 §15.4", MEMBERS, _length, listed=lambda *_: Cell("size", text=str),
+             allprop=True),
+    Property(d("getcontenttype"), "4918 §15.5", MEMBERS | {"directory-card"}, _content_type, listed=_type_listed,
+             allprop=True),
     Property(d("lockdiscovery"), "4918 §15.8", _LOCKABLE, _lock_discovery, allprop=True, locks=True),
     Property(d("supportedlock"), "4918 §15.10", _LOCKABLE, lambda ctx, node: _SUPPORTED_LOCK, allprop=True),
     Property(d("supported-report-set"), "3253 §3.1.5", _ALL, _reports),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from dav import properties, tree
@@ -10,13 +11,13 @@ from dav.context import Ctx, Node, Request, Response
 from dav.errors import DavError
 from dav.headers import prefers_minimal
 from dav.ical.tz import Zone
-from dav.multistatus import multistatus, status_response
+from dav.multistatus import Several, multistatus, status_response
 from dav.names import c, cr, d
 from dav.properties.base import Selection
 from dav.reports.base import Report
 from dav.reports.calendar_query import timezone_of
-from dav.urls import Place, encode_segment
-from dav.xml import Element, children, text_of
+from dav.urls import NAME_BYTES_MAX, Place, encode_segment
+from dav.xml import Element, text_of
 from storage import objects
 
 
@@ -34,25 +35,105 @@ class Multiget:
 
 def parse(request: Request, root: Element) -> Multiget:
     """Raises DavError(403, number-of-matches-within-limits) for more hrefs than limits.multiget_hrefs."""
-    hrefs = tuple(dict.fromkeys(text_of(child) for child in children(root) if child.tag == d("href")))
+    hrefs = tuple(dict.fromkeys(map(text_of, root.iterchildren(_HREF))))
     if len(hrefs) > request.config.limits.multiget_hrefs:
         raise DavError(
             403, d("number-of-matches-within-limits"),
             f"A multiget may ask for {request.config.limits.multiget_hrefs} resources at most.",
         )  # fmt: skip
-    if any(child.tag in (d("allprop"), d("propname")) for child in children(root)):
+    if root.find(d("allprop")) is not None or root.find(d("propname")) is not None:
         selection = properties.parse_selection(root, minimal=prefers_minimal(request))
     else:
         selection = properties.parse_prop(root.find(d("prop")), minimal=prefers_minimal(request))
     return Multiget(selection, hrefs, timezone_of(root))
 
 
+# Names that stand in an href as they are. Not "." and "..", which end in a point.
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9!$&'()*+,;=:~\-._]*[A-Za-z0-9!$&'()*+,;=:~\-_]")
+_HREF = d("href")
+_PLAIN_NAME_MAX = NAME_BYTES_MAX // 4
+# How much is read and written on the event loop's own thread.
+_SHORT_HREFS = 64
+_SHORT_BYTES = 128 * 1024
+_READ_AT_ONCE = 100  # members whose bodies, if they are short, are in memory together
+
+
 def run(ctx: Ctx, node: Node, wanted: Multiget) -> Response:
-    return multistatus(_answer(ctx, node, wanted))
+    if len(wanted.hrefs) > _SHORT_HREFS:
+        ctx.leave_lane()
+    listed = properties.listing_of(ctx, node, wanted.selection, bodies=True)
+    if listed is None or not listed.content:
+        ctx.leave_lane()
+        return multistatus(_answer(ctx, node, wanted, wanted.hrefs))
+    return multistatus(_from_columns(ctx, node, wanted, listed))
 
 
-def _answer(ctx: Ctx, node: Node, wanted: Multiget) -> Iterator[str]:
-    places = [(href, ctx.urls.parse_href(href)) for href in wanted.hrefs]
+def _from_columns(ctx: Ctx, node: Node, wanted: Multiget, listed: properties.Listing) -> Iterator[str | Several]:
+    """Members of the collection that was asked, from rows of the store alone; the others go the longer way."""
+    assert node.collection is not None
+    names, others = _names(ctx, node, wanted.hrefs)
+    if others:
+        ctx.leave_lane()
+    asked = list(dict.fromkeys(names.values()))
+    missing: set[str] = set()
+    large: set[str] = set()
+    left = _SHORT_BYTES
+    for first in range(0, len(asked), _READ_AT_ONCE):
+        some = asked[first : first + _READ_AT_ONCE]
+        found = {row[0]: row for row in objects.short_by_names(ctx.conn, node.collection.id, some, listed.width)}
+        if len(found) < len(some):
+            missing.update(name for name in some if name not in found)
+        large.update(name for name, row in found.items() if row[-1] is None)
+        rows = [found[name] for name in some if name in found and name not in large]
+        left -= sum(len(row[-1]) for row in rows)
+        if left < 0 or large:
+            ctx.leave_lane()
+        if rows:
+            yield listed.write(rows)
+    if large or others:
+        others += [href for href, name in names.items() if name in large]
+        yield from _answer(ctx, node, wanted, others)
+    if missing:
+        for href, name in names.items():
+            if name in missing:
+                yield status_response(href, 404)
+
+
+def _names(ctx: Ctx, node: Node, hrefs: Iterable[str]) -> tuple[dict[str, str], list[str]]:
+    """Which of the hrefs name members of the collection that was asked: (names by href, the other hrefs)."""
+    names: dict[str, str] = {}
+    others: list[str] = []
+    # Whether a prefix up to the last slash names the collection: nearly always all have the same.
+    prefixes = {node.href: True}
+    for href in hrefs:
+        prefix, slash, name = href.rpartition("/")
+        own = prefixes.get(prefix + slash)
+        if own and len(name) <= _PLAIN_NAME_MAX and _PLAIN_NAME.fullmatch(name):
+            names[href] = name
+            continue
+        place = ctx.urls.parse_href(href)
+        if place is not None and place.name and not place.slash and _is_in(node, place):
+            names[href] = place.name
+            if "?" not in prefix and "#" not in prefix:  # what follows these is no path
+                prefixes[prefix + slash] = True
+        else:
+            others.append(href)
+    return names, others
+
+
+def _is_in(node: Node, place: Place) -> bool:
+    """Whether a place is directly in the collection of the node."""
+    assert node.collection is not None
+    assert node.owner is not None
+    return (
+        place.area == node.collection.area
+        and place.parent_path == node.collection.path
+        and place.account.casefold() == node.owner.name.casefold()
+    )
+
+
+def _answer(ctx: Ctx, node: Node, wanted: Multiget, hrefs: Iterable[str]) -> Iterator[str]:
+    places = [(href, ctx.urls.parse_href(href)) for href in hrefs]
     found = _load(ctx, node, [place for _, place in places if place is not None], wanted)
     members: dict[str, Node] = {}
     missing: list[str] = []

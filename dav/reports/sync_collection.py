@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from dav import properties, sync, tree
 from dav.context import Ctx, Node, Request, Response
 from dav.errors import DavError
 from dav.headers import depth_of, prefers_minimal
-from dav.multistatus import multistatus, status_response
+from dav.multistatus import Several, multistatus, status_response
 from dav.names import d
 from dav.properties.base import Selection
 from dav.reports.base import Report
 from dav.urls import encode_segment
 from dav.xml import Element, escape, text_of
 from storage import collections, objects
+from storage.engine import Row
 from storage.records import Change, Collection
 
+T = TypeVar("T")
 _SHORT_CHANGES = 20
 _READ_AT_ONCE = 2000
 
@@ -76,14 +79,20 @@ def _collection(ctx: Ctx, node: Node, wanted: SyncCollection, seen: sync.Token) 
     return multistatus(_changes(ctx, node, wanted, seen))
 
 
-def _changes(ctx: Ctx, node: Node, wanted: SyncCollection, seen: sync.Token) -> Iterator[str]:
+def _changes(ctx: Ctx, node: Node, wanted: SyncCollection, seen: sync.Token) -> Iterator[str | Several]:
     """What is inside of the multi-status. The store is read page by page: a first sync is never whole in memory."""
     collection = node.collection
     assert collection is not None
     limit = min(wanted.limit or ctx.config.limits.sync_page, ctx.config.limits.sync_page)
     bound = collection.change_seq if not wanted.token else seen.bound
-    reading = _Reading(ctx, node, bound, seen.number, limit, first=not wanted.token)
-    yield from properties.respond(ctx, reading.changed(), wanted.selection)
+    # Nothing is asked when the token is the present one: what most syncs find out costs the same in every collection.
+    more = collection.change_seq > seen.number
+    reading = _Reading(ctx, node, bound, seen.number, limit, first=not wanted.token, more=more)
+    listed = properties.listing_of(ctx, node, wanted.selection) if more else None
+    if listed is not None:
+        yield from reading.listed(listed)
+    else:
+        yield from properties.respond(ctx, reading.changed(), wanted.selection)
     yield from reading.removed
     if reading.more:
         yield status_response(node.href, 507, d("number-of-matches-within-limits"))
@@ -101,7 +110,7 @@ class _Reading:
     number: int
     left: int
     first: bool
-    more: bool = True
+    more: bool
     removed: list[str] = field(default_factory=list)
 
     def changed(self) -> Iterator[Node]:
@@ -109,21 +118,52 @@ class _Reading:
         collection, owner, base = self.node.collection, self.node.owner, self.node.href
         assert collection is not None
         kind = tree.member_kind(collection)
-        while self.more and self.left:
-            changes, self.more = objects.changes_since(
-                self.ctx.conn, collection.id, self.number, limit=min(self.left, _READ_AT_ONCE), first=self.first
+
+        def read(limit: int) -> tuple[list[Change], bool]:
+            return objects.changes_since(self.ctx.conn, collection.id, self.number, limit=limit, first=self.first)
+
+        for changes in self._pages(read):
+            self.number = changes[-1].change_seq
+            for change in changes:
+                if change.record is not None:
+                    yield Node(kind, base + encode_segment(change.name), owner, collection, change.record)
+                else:
+                    self._is_gone(change.name, change.change_seq)
+
+    def listed(self, listed: properties.Listing) -> Iterator[Several]:
+        """As changed(), but the responses of the members."""
+        collection = self.node.collection
+        assert collection is not None
+
+        def read(limit: int) -> tuple[list[Row], bool]:
+            return objects.columns_since(
+                self.ctx.conn, collection.id, self.number, listed.width, limit=limit, first=self.first
             )
+
+        for rows in self._pages(read):
+            self.number = rows[-1][-1]
+            there = [row for row in rows if row[1] is not None]
+            if len(there) < len(rows):
+                for row in rows:
+                    if row[1] is None:
+                        self._is_gone(row[0], row[-1])
+            if there:
+                yield listed.write(there)
+
+    def _pages(self, read: Callable[[int], tuple[list[T], bool]]) -> Iterator[list[T]]:
+        """What `read` finds after `number`, at most so many at a time; whoever takes it moves `number` on."""
+        while self.more and self.left:
+            page, self.more = read(min(self.left, _READ_AT_ONCE))
             # The pages after the first one begin where it ended, and leave out by `bound` what was gone before.
             self.first = False
-            self.left -= len(changes)
-            for change in changes:
-                self.number = change.change_seq
-                href = base + encode_segment(change.name)
-                if change.record is not None:
-                    yield Node(kind, href, owner, collection, change.record)
-                elif self.bound is None or change.change_seq > self.bound:
-                    # RFC 6578 §3.5.2. Not in a first sync: what was gone before it began was never seen.
-                    self.removed.append(status_response(href, 404))
+            self.left -= len(page)
+            if page:
+                yield page
+
+    def _is_gone(self, name: str, change_seq: int) -> None:
+        if self.bound is None or change_seq > self.bound:
+            # RFC 6578 §3.5.2. Not in a first sync: what was gone before it began was never seen.
+            self.removed.append(status_response(self.node.href + encode_segment(name), 404))
 
 
 def _home(ctx: Ctx, node: Node, wanted: SyncCollection, seen: sync.Token) -> Response:
@@ -136,9 +176,12 @@ def _home(ctx: Ctx, node: Node, wanted: SyncCollection, seen: sync.Token) -> Res
         state, _ = seen.members.get(child.id, (None, 0))
         if state != sync.state(child):
             changed.append(tree.collection_node(ctx, node.owner, child))
-    changes, more = objects.changes_since(
-        ctx.conn, node.collection.id, seen.number, limit=ctx.config.limits.collections * 4, first=not wanted.token
-    )
+    changes: list[Change] = []
+    more = node.collection.change_seq > seen.number
+    if more:
+        changes, more = objects.changes_since(
+            ctx.conn, node.collection.id, seen.number, limit=ctx.config.limits.collections * 4, first=not wanted.token
+        )
     if more:
         # More removed collections than a home can ever list at once: begin again rather than tell half of it.
         raise DavError(403, d("valid-sync-token"), "Too much has changed since this token.")

@@ -9,7 +9,7 @@ from storage.blobs import write_blob
 from storage.check import check
 from storage.engine import Conn, Statement, Store, transaction
 from storage.errors import ForeignToken, NameTaken, NotFound, QuotaExceeded, UidTaken
-from storage.records import ENDLESS, Account, Collection, Instance, ObjectIndex, ObjectRecord
+from storage.records import ENDLESS, Account, Blob, Collection, Instance, ObjectIndex, ObjectRecord
 from storage.schema import object_versions
 from tests.storage.kit import DAY_S, NOW_S, etag_of, event, make_collection, names, put
 
@@ -162,7 +162,63 @@ def test_listing_is_in_the_order_of_names_and_limited(store: Store, calendar: Co
             put(conn, calendar, name)
         assert [record.name for record in objects.list_objects(conn, calendar.id)] == ["Z", "a", "b", "z", "ä"]
         assert [record.name for record in objects.list_objects(conn, calendar.id, limit=2)] == ["Z", "a"]
-        assert [name for name, _ in objects.list_etags(conn, calendar.id)] == ["Z", "a", "b", "z", "ä"]
+        (page,) = objects.list_columns(conn, calendar.id, 1)
+        assert [row[0] for row in page] == ["Z", "a", "b", "z", "ä"]
+
+
+def test_columns_are_listed_page_by_page(store: Store, calendar: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(objects, "_LISTED_AT_ONCE", 3)
+    with transaction(store, write=True) as conn:
+        records = [put(conn, calendar, f"{number}.ics", b"x" * number, event(None)) for number in range(6)]
+        for width in range(1, len(objects.LISTED) + 1):
+            before = conn.statements
+            pages = list(objects.list_columns(conn, calendar.id, width))
+            assert [len(page) for page in pages] == [3, 3]
+            assert conn.statements == before + 3  # the last one finds that there are no more
+            wanted = [tuple(getattr(record, name) for name in objects.LISTED[:width]) for record in records]
+            assert [row[:width] for page in pages for row in page] == wanted
+        assert list(objects.list_columns(conn, calendar.id + 1000, 1)) == []
+
+
+def test_short_bodies_come_with_their_rows(store: Store, calendar: Collection) -> None:
+    long, short = b"x" * (objects.SHORT_BODY_BYTES + 1), b"x" * objects.SHORT_BODY_BYTES
+    with transaction(store, write=True) as conn:
+        for name, body in (("short", short), ("long", long), ("empty", b""), ("blob", Blob("00" * 32, 5))):
+            put(conn, calendar, name, body)
+        before = conn.statements
+        rows = objects.short_by_names(conn, calendar.id, ["short", "long", "empty", "blob", "none"], 2)
+        assert conn.statements == before + 1
+        assert {row[0]: row[-1] for row in rows} == {"short": short, "long": None, "empty": b"", "blob": None}
+        for name, body in (("short", short), ("long", None), ("empty", b""), ("blob", None)):
+            assert objects.object_with_body(conn, calendar.id, name) == (
+                objects.object_by_name(conn, calendar.id, name),
+                body,
+            )
+        assert objects.object_with_body(conn, calendar.id, "none") is None
+
+
+def test_columns_of_changes_are_those_of_the_changes(store: Store, calendar: Collection) -> None:
+    with transaction(store, write=True) as conn:
+        for number in range(6):
+            put(conn, calendar, f"{number}.ics", b"x" * number, event(None))
+        for name in ("1.ics", "4.ics"):
+            record = objects.object_by_name(conn, calendar.id, name)
+            assert record is not None
+            objects.delete_object(conn, calendar, record, now_s=NOW_S)
+        for since in range(9):
+            for limit in (2, 100):
+                for first in (False, True):
+                    changes, more = objects.changes_since(conn, calendar.id, since, limit=limit, first=first)
+                    found = objects.columns_since(conn, calendar.id, since, 3, limit=limit, first=first)
+                    rows = [
+                        (change.name, None, None, change.change_seq)
+                        if change.record is None
+                        else (change.name, change.record.etag, change.record.component, change.change_seq)
+                        for change in changes
+                    ]
+                    assert found == (rows, more)
+        with pytest.raises(ForeignToken):
+            objects.columns_since(conn, calendar.id, 9, 2, limit=1, first=False)
 
 
 def test_bodies_are_iterated_in_batches_while_other_statements_run(store: Store, calendar: Collection) -> None:

@@ -1,0 +1,113 @@
+"""Listings: the DAV:responses of many members of a collection, written from a few columns of the store.
+
+Most of what a listing costs is what is made for each member on its way to the text. Where every property that is asked
+for is one column with something around it (its ETag, its media type, its stored content), nothing has to be made: the
+columns are woven into the text that stands between them. Whatever needs more takes the road of read.respond.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from itertools import chain, repeat
+from typing import Any
+
+from dav.context import Ctx, Node
+from dav.errors import DavError
+from dav.multistatus import Several, response_frame
+from dav.names import d
+from dav.properties.base import Cell, Selection
+from dav.properties.table import PROPERTIES
+from dav.tree import member_kind
+from dav.urls import encode_segment
+from dav.xml import escape, tags
+from storage import objects, properties
+
+# Names that stand in an href, and in XML, as they are.
+_PLAIN_NAMES = re.compile(r"[A-Za-z0-9!$'()*+,;=:~\-._]*")
+
+
+class Listing:
+    """How the members of one collection are written.
+
+    width: how many of storage.objects.LISTED write() needs of each. content: whether it needs the stored body, too, as
+    last column. left: how many characters may be written still (limits.answer_bytes).
+    """
+
+    __slots__ = ("_between", "_texts", "_where", "content", "left", "width")
+
+    def __init__(self, ctx: Ctx, base: str, cells: Sequence[Cell], frame: tuple[str, str]) -> None:
+        self.left = ctx.config.limits.answer_bytes
+        before, after = frame
+        between, text = [before + escape(base)], after
+        self._where: list[int] = []
+        self._texts: list[Any] = []
+        for cell in cells:
+            text += cell.before
+            if cell.column:
+                between.append(text)
+                self._where.append(-1 if cell.column == "content" else objects.LISTED.index(cell.column))
+                self._texts.append(cell.text)
+                text = ""
+            text += cell.after
+        self._between = (*between, text)
+        self.width = max((0, *self._where)) + 1
+        self.content = -1 in self._where
+
+    def write(self, rows: Sequence[Sequence[Any]]) -> Several:
+        """The responses of these members. rows: columns of one or more members, the name first.
+
+        Raises DavError(507) when the answer becomes too large.
+        """
+        columns = list(zip(*rows, strict=True))
+        names: Iterable[str] = columns[0]
+        if not _PLAIN_NAMES.fullmatch("".join(names)):
+            names = [escape(encode_segment(name)) for name in names]
+        woven: list[Iterable[str]] = [repeat(self._between[0]), names]
+        for index, text, between in zip(self._where, self._texts, self._between[1:], strict=False):
+            woven += (repeat(between), columns[index] if text is None else map(text, columns[index]))
+        woven.append(repeat(self._between[-1]))
+        written = "".join(chain.from_iterable(zip(*woven, strict=False)))
+        self.left -= len(written)
+        if self.left < 0:
+            raise DavError(507, d("number-of-matches-within-limits"), "The answer would be too large.")
+        return Several(written, len(rows))
+
+
+def listing_of(ctx: Ctx, node: Node, selection: Selection, *, bodies: bool = False) -> Listing | None:
+    """How the members of a collection can be written from columns; None when that is not enough, or it is none.
+
+    bodies: whether the caller can give what is stored, for calendar-data and address-data. At most one statement, where
+    something is asked for that may be a dead property.
+    """
+    if selection.mode != "prop" or node.collection is None or node.object is not None:
+        return None
+    kind = member_kind(node.collection)
+    cells: list[Cell] = []
+    missing: list[str] = []
+    wants_dead = False
+    for name in selection.names:
+        start, end, empty = tags(name)
+        row = PROPERTIES.get(name)
+        if row is None or kind not in row.kinds:
+            missing.append(empty)
+            wants_dead = wants_dead or row is None or row.parse is not None
+            continue
+        cell = row.listed(ctx, kind, selection) if row.listed is not None else None
+        if cell is None or (cell.column == "content" and not bodies):
+            return None
+        if cell.column:
+            cells.append(Cell(cell.column, start + cell.before, cell.after + end, cell.text))
+        else:
+            cells.append(Cell("", start + cell.before + end if cell.before else empty))
+    if wants_dead and properties.any_of_members(ctx.conn, node.collection.id):
+        return None
+    before, middle, after = response_frame(bool(cells), "" if selection.minimal else "".join(missing))
+    return Listing(ctx, node.href, [*cells, Cell("", after)], (before, middle))
+
+
+def members(ctx: Ctx, node: Node, listed: Listing) -> Iterable[Several]:
+    """The responses of all members of a collection, by name."""
+    assert node.collection is not None
+    for rows in objects.list_columns(ctx.conn, node.collection.id, listed.width):
+        yield listed.write(rows)
