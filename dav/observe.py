@@ -91,8 +91,12 @@ def log_request(
 
 
 def level_of(status: int, *, credentials: bool) -> int:
-    """5xx error; a 401 to a request without credentials debug, since phones always try that first; all others info."""
-    if status >= 500:
+    """5xx error, but for answers that are no trouble of ours; all others info.
+
+    501, 502 and 507: an unknown method, a Destination elsewhere, no room or a limit. A 401 to a request without
+    credentials is debug, since phones always try that first.
+    """
+    if status >= 500 and status not in (501, 502, 507):
         return logging.ERROR
     if status == 401 and not credentials:
         return logging.DEBUG

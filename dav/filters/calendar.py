@@ -194,9 +194,8 @@ def _parse_comp(element: Element, level: int) -> CompFilter:
     time_range = _only(children, "time-range", element)
     # CLIENT python-caldav 3.6 (2026): puts the range into VCALENDAR when it asks for components of any kind.
     if time_range is not None and name not in _RANGED and level > 0:
-        if name == "VTIMEZONE":
-            raise _invalid(f"A time-range in {name[:40]} means nothing (RFC 4791 section 9.9).")
-        raise DavError(403, c("supported-filter"), f"A time-range in {name[:40]} is not supported.")
+        # RFC 4791 §7.8 gives a range where none belongs as an example of an invalid filter.
+        raise _invalid(f"A time-range in {name[:40]} means nothing (RFC 4791 section 9.9).")
     return CompFilter(
         name,
         time_range=None if time_range is None else parse_time_range(time_range),

@@ -6,6 +6,10 @@ import unicodedata
 from collections.abc import Callable
 from functools import lru_cache
 
+from storage.text import nfkd
+
+_SHORT_CHARS = 500
+_REMEMBERED_CHARS_MAX = 10_000
 _ASCII_UPPER = {code: code - 32 for code in range(ord("a"), ord("z") + 1)}
 
 
@@ -31,8 +35,22 @@ def unicode_casemap(text: str) -> str:
     """
     if text.isascii():
         return text.upper()
+    # A filter of many conditions looks at the same text for each of them.
+    return _remembered(text) if len(text) <= _REMEMBERED_CHARS_MAX else _remembered_last(text)
+
+
+def _casemap(text: str) -> str:
+    if len(text) > _SHORT_CHARS:
+        # The same for each character that occurs, not for each time that it does.
+        text = text.translate({ord(char): _fold(char) for char in set(text)})
+    else:
+        text = "".join(map(_fold, text))
     # Combining marks are put in order, so that two spellings of one text (U+1E69, s + dot below + dot above) are equal.
-    return unicodedata.normalize("NFKD", "".join(map(_fold, text)))
+    return nfkd(text)
+
+
+_remembered = lru_cache(maxsize=128)(_casemap)
+_remembered_last = lru_cache(maxsize=1)(_casemap)
 
 
 @lru_cache(maxsize=4096)

@@ -45,17 +45,24 @@ def allowed(kind: str) -> tuple[str, ...]:
     return tuple(name for name, kinds in KINDS_OF.items() if kind in kinds)
 
 
+# What makes the collections of a home. Clients look for it in the answer to OPTIONS on the home itself before they
+# offer to make one (RFC 6352 §6.1.1 shows MKCOL there), though it is sent to the new address.
+_MAKE_IN = {"calendars": ("MKCOL", "MKCALENDAR"), "addressbooks": ("MKCOL",), "files": ("MKCOL",)}
+
+
 def allowed_at(place: Place) -> tuple[str, ...]:
     """The methods that make sense at an address, told from its shape alone, so that nobody learns what is there."""
+    make: tuple[str, ...] = ()
     if place.area in _OF_AREA and place.account:
         kinds = _OF_AREA[place.area] if place.path else (_HOME_OF[place.area],)
+        make = () if place.path else _MAKE_IN[place.area]
     elif place.area == "principals" and place.account:
         kinds = ("principal",)
     elif place.area == "directory":
         kinds = ("directory-card" if place.path else "directory",)
     else:
         kinds = ("root",)
-    return tuple(name for name, of in KINDS_OF.items() if of.intersection(kinds))
+    return tuple(name for name, of in KINDS_OF.items() if name in make or of.intersection(kinds))
 
 
 def not_allowed(kind: str, detail: str, condition: str | None = None) -> DavError:

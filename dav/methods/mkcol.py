@@ -12,6 +12,7 @@ from dav.context import Ctx, Node, Request, Response, xml_response
 from dav.errors import DavError
 from dav.headers import Preconditions, media_type, preconditions
 from dav.methods.allow import not_allowed
+from dav.multistatus import multistatus, propstat_response
 from dav.names import c, cr, cs, d
 from dav.properties import PROPERTIES, Outcome
 from dav.target import Target
@@ -36,9 +37,8 @@ _HOME_OF = {
     "addressbook": ("addressbook-home", cr("addressbook-collection-location-ok")),
 }
 FOLDER_PARENTS = frozenset({"folder", "files-home", "calendar-home", "addressbook-home"})
-# Of a new calendar these must be kept or the whole refused: a list that takes other components than its client asked
-# for is made again at each launch.
-_MUST_HOLD = (c("supported-calendar-component-set"), c("calendar-timezone"))
+# Of a new calendar these are read before the transaction: a bad one has a precondition of its own (RFC 4791 §5.3.1.1).
+_READ_FIRST = (c("supported-calendar-component-set"), c("calendar-timezone"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def parse(request: Request) -> Make:
     if calendar_method:
         for name, element in changes:
             row = PROPERTIES.get(name)
-            if name in _MUST_HOLD and row is not None and row.parse is not None and element is not None:
+            if name in _READ_FIRST and row is not None and row.parse is not None and element is not None:
                 row.parse(element)
     return Make(kind, changes, calendar_method, wanted)
 
@@ -112,10 +112,14 @@ def handle(ctx: Ctx, make: Make) -> Response:
     assert parent.collection is not None
     created = collections.create_collection(ctx.conn, parent.collection, place.name, kind=make.kind, now_s=ctx.now_s)
     node = tree.collection_node(ctx, there.owner, created)
-    refusals = _set_properties(ctx, node, make)
-    if refusals:
+    outcomes = properties.update(ctx, node, make.changes, creating=True) if make.changes else {}
+    if any(outcome.status != 200 for outcome in outcomes.values()):
+        # All or nothing: RFC 4791 §5.3.1, RFC 5689 §3.
         collections.delete_collection(ctx.conn, created, now_s=ctx.now_s)
-        return _refused(make, refusals, 424)
+        if make.calendar_method:
+            others = properties.propstats(outcomes)
+            return multistatus([propstat_response(node.href, "", others=others)])  # RFC 4791 §5.3.1.1
+        return _refused(make, outcomes, 424)
     # RFC 4791 §5.3.1: not to be cached. Location has the canonical spelling, for those who left the slash out.
     return Response(201, (("Location", node.href), ("Cache-Control", "no-cache")))
 
@@ -151,26 +155,6 @@ def check_room(ctx: Ctx, there: Target, more: int = 1, levels: int = 1) -> None:
     home = collections.home(ctx.conn, there.owner.id, there.place.area)
     if len(collections.descendants(ctx.conn, home)) + more > limits.collections:
         raise DavError(507, detail=f"An account may have {limits.collections} collections.")
-
-
-def _set_properties(ctx: Ctx, node: Node, make: Make) -> dict[str, Outcome]:
-    """{name: outcome} when the collection cannot be made as asked (RFC 5689 §3); {} when all is well.
-
-    MKCALENDAR leaves out what cannot be kept: Apple's clients send more than a server has, and have no calendar at all
-    when one property is refused.
-    """
-    if not make.changes:
-        return {}
-    results = properties.update(ctx, node, make.changes, creating=True)
-    refused = {name for name, outcome in results.items() if outcome.status not in (200, 424)}
-    if not refused:
-        return {}
-    if not make.calendar_method or refused.intersection(_MUST_HOLD):
-        return results
-    kept = [(name, element) for name, element in make.changes if name not in refused]
-    if kept:
-        properties.update(ctx, node, kept, creating=True)
-    return {}
 
 
 def _refused(make: Make, results: dict[str, Outcome], status: int) -> Response:

@@ -18,16 +18,21 @@ from dav.methods.allow import not_allowed
 from dav.methods.get import of_member
 from dav.names import c, cr, d
 from dav.urls import Place, encode_segment
-from dav.vcard import check_card, index_card
+from dav.vcard import INDEXED_CHARS_MAX, check_card, index_card
 from dav.xml import href_element
 from storage import objects
 from storage.errors import UidTaken
 from storage.records import Blob, Collection, ObjectIndex, ObjectRecord
 
 # What a calendar or an address book may hold is decided by the bytes: clients send application/octet-stream, old names
-# of the types, or nothing. These say clearly that it is something else.
-_OTHER_TYPES = frozenset({"application/calendar+json", "application/calendar+xml", "application/vcard+json",
-                          "application/vcard+xml"})  # fmt: skip
+# of the types, or nothing. These say clearly that it is something else (RFC 4791 §5.3.2.1, RFC 6352 §6.3.2.1).
+_NEITHER = frozenset(
+    f"application/{name}" for name in ("calendar+json", "calendar+xml", "vcard+json", "vcard+xml", "json", "xml")
+) | {"text/xml", "text/html"}
+_OTHER_TYPES = {
+    "event": _NEITHER | {"text/vcard", "text/x-vcard", "text/directory"},
+    "card": _NEITHER | {"text/calendar", "text/x-vcalendar"},
+}
 _CALENDAR_TYPE = "text/calendar; charset=utf-8"
 _CARD_TYPE = "text/vcard; charset=utf-8"
 
@@ -100,7 +105,7 @@ def etag_of(body: bytes) -> str:
 
 
 def _refuse_other_type(kind: str, content_type: str) -> None:
-    if media_type(content_type) in _OTHER_TYPES:
+    if media_type(content_type) in _OTHER_TYPES[kind]:
         raise _unsupported(kind, f"{media_type(content_type)} is not stored here.")
 
 
@@ -121,11 +126,24 @@ def describe(kind: str, body: bytes, config: Config, now_s: int) -> Described:
             instances_max=limits.instances,
             attendees_max=limits.attendees,
             lines_max=limits.resource_lines,
+            params_max=limits.resource_parameters,
+            rules_max=limits.rules,
+            dates_max=limits.dates,
+            zones_max=limits.time_zones,
+            observances_max=limits.observances,
         )
         return Described(index_calendar(calendar, now_s=now_s), _CALENDAR_TYPE)
     if start.startswith(b"BEGIN:VCALENDAR"):
         raise _unsupported(kind, "A calendar object cannot be stored in an address book.")
-    return Described(index_card(check_card(body, size_max=limits.resource_bytes)), _CARD_TYPE)
+    card = check_card(
+        body,
+        size_max=limits.resource_bytes,
+        lines_max=limits.contact_lines,
+        folded_max=4 * limits.resource_lines,
+        params_max=limits.resource_parameters,
+        indexed_max=INDEXED_CHARS_MAX,
+    )
+    return Described(index_card(card), _CARD_TYPE)
 
 
 def handle(ctx: Ctx, put: Put) -> Response:
@@ -198,6 +216,8 @@ def store(
     elif payload.error is not None:
         raise payload.error
     else:
+        if ctx.request.upload is not None:
+            ctx.request.upload.place()
         described = describe(kind, whole_body(ctx, payload.body, payload.blob), ctx.config, ctx.now_s)
         check_fit(ctx, parent, kind, described.index, existing)
     same = existing is not None and existing.etag == payload.etag and existing.content_type == described.content_type
@@ -205,12 +225,15 @@ def store(
         # Nothing has changed, so no device needs to hear of it.
         return existing, False
     try:
-        return objects.put_object(
+        stored = objects.put_object(
             ctx.conn, collection, name, payload.body if payload.blob is None else payload.blob,
             content_type=described.content_type, etag=payload.etag, index=described.index, now_s=ctx.now_s,
         )  # fmt: skip
     except UidTaken as taken:
         raise uid_conflict(kind, parent.href + encode_segment(taken.name)) from None
+    if ctx.request.upload is not None:
+        ctx.request.upload.place()  # only now: what is refused leaves nothing behind
+    return stored
 
 
 def check_fit(

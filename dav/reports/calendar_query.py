@@ -19,7 +19,7 @@ from dav.ical.tz import Zone, named_zone, vtimezone_text_zone
 from dav.multistatus import multistatus, status_response
 from dav.names import c, d
 from dav.properties.base import Selection, batches
-from dav.properties.caldav import recurrence_limits, zone_of
+from dav.properties.caldav import recurrence_limits, time_zone_text, zone_of
 from dav.reports.base import Report
 from dav.urls import encode_segment
 from dav.xml import Element, text_of
@@ -47,10 +47,7 @@ def timezone_of(root: Element) -> Zone | None:
     """
     element = root.find(c("timezone"))
     if element is not None:
-        zone = vtimezone_text_zone("".join(str(part) for part in element.itertext()))
-        if zone is None:
-            raise DavError(403, c("valid-calendar-data"), "C:timezone must hold exactly one VTIMEZONE.")
-        return zone
+        return vtimezone_text_zone(time_zone_text(element))
     element = root.find(c("timezone-id"))
     if element is not None:
         zone = named_zone(text_of(element))

@@ -38,7 +38,11 @@ def parse(request: Request, root: Element) -> FreeBusy:
     element = root.find(c("time-range"))
     if element is None:
         raise DavError(400, detail="A free-busy-query needs a C:time-range.")
-    wanted: TimeRange = parse_time_range(element)
+    try:
+        wanted: TimeRange = parse_time_range(element)
+    except DavError as error:
+        # RFC 4791 §7.10 has no precondition for it, since there is no filter.
+        raise DavError(400, detail=error.detail) from None
     if wanted.start_s is None or wanted.end_s is None:
         raise DavError(400, detail="The time-range of a free-busy-query needs a start and an end.")
     return FreeBusy(wanted.start_s, wanted.end_s)

@@ -52,15 +52,22 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """terms: all must hold, or with any_of one of them. limit: DAV:nresults or CS:limit, or None."""
+    """terms: all must hold, or with any_of one of them. limit: DAV:nresults or CS:limit, or None.
+
+    everywhere: among all principals, whatever the request's address is (RFC 3744 §9.4).
+    """
 
     selection: Selection
     terms: tuple[Term, ...]
     any_of: bool = False
     limit: int | None = None
+    everywhere: bool = False
 
 
 def _selection(request: Request, root: Element) -> Selection:
+    # RFC 3744 §9.2 to §9.4: one DAV:prop at most. Of two, one would be answered and the other one forgotten.
+    if sum(child.tag == d("prop") for child in children(root)) > 1:
+        raise DavError(400, detail="The report holds more than one DAV:prop.")
     return properties.parse_prop(root.find(d("prop")), minimal=prefers_minimal(request))
 
 
@@ -96,7 +103,8 @@ def parse_search(request: Request, root: Element) -> Search:
     # CLIENT python-caldav 3.6 (2026): names what it wants beside an empty DAV:prop.
     beside = [child.tag for child in children(root) if child.tag not in _SEARCH_PARTS]
     selection = replace(selection, names=tuple(dict.fromkeys((*selection.names, *beside))))
-    return Search(selection, tuple(terms), root.get("test") == "anyof")
+    everywhere = root.find(d("apply-to-principal-collection-set")) is not None
+    return Search(selection, tuple(terms), root.get("test") == "anyof", everywhere=everywhere)
 
 
 def _needle(text: str) -> str:
@@ -105,7 +113,8 @@ def _needle(text: str) -> str:
 
 
 def run_search(ctx: Ctx, node: Node, search: Search) -> Response:
-    found, more = _found(ctx, search)
+    # RFC 3744 §9.4: without the element only what is below the address is searched. Nobody stands below a calendar.
+    found, more = _found(ctx, search) if search.everywhere or node.kind in _SEARCHED else ([], False)
     limit = min(search.limit or ctx.config.limits.search_results, ctx.config.limits.search_results)
     nodes = [tree.principal_node(ctx, account) for account in found[:limit]]
     cut = [status_response(node.href, 507, d("number-of-matches-within-limits"))] if more or len(found) > limit else []
@@ -213,7 +222,7 @@ def run_acl_principals(ctx: Ctx, node: Node, selection: Selection) -> Response:
 
 
 ROWS = (
-    Report(d("principal-property-search"), "3744 §9.4", _SEARCHED, parse_search, run_search),
+    Report(d("principal-property-search"), "3744 §9.4", _EVERYWHERE, parse_search, run_search),
     Report(d("principal-search-property-set"), "3744 §9.5", _SEARCHED, parse_property_set, run_property_set),
     Report(d("principal-match"), "3744 §9.3", _EVERYWHERE - {"event", "card", "file"}, parse_match, run_match),
     Report(d("acl-principal-prop-set"), "3744 §9.2", _EVERYWHERE - {"host", "root", "principals", "container"},

@@ -508,10 +508,11 @@ def test_unknown_collation_is_refused_by_name() -> None:
     assert (refused.value.status, refused.value.condition) == (403, c("supported-collation"))
 
 
-def test_range_in_a_component_without_times_is_refused_as_unsupported() -> None:
+@pytest.mark.parametrize("inside", [comp("X-THING", RANGE), comp("VTIMEZONE", comp("STANDARD", RANGE))])
+def test_range_in_a_component_without_times_is_an_invalid_filter(inside: str) -> None:
     with pytest.raises(DavError) as refused:
-        filter_of(comp("VCALENDAR", comp("X-THING", RANGE)))
-    assert (refused.value.status, refused.value.condition) == (403, c("supported-filter"))
+        filter_of(comp("VCALENDAR", inside))
+    assert (refused.value.status, refused.value.condition) == (403, c("valid-filter"))
 
 
 def test_elements_of_other_namespaces_are_ignored() -> None:

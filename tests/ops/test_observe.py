@@ -41,7 +41,10 @@ def test_a_request_is_one_line_with_its_facts(log: pytest.LogCaptureFixture) -> 
         (401, True, logging.INFO),
         (404, False, logging.INFO),
         (500, True, logging.ERROR),
+        (501, True, logging.INFO),
+        (502, True, logging.INFO),
         (503, False, logging.ERROR),
+        (507, True, logging.INFO),
     ],
 )
 def test_the_level_says_whether_somebody_should_look(

@@ -22,6 +22,11 @@ from tests.dsl import NOW_S, Client, Server, element, event, task
 from tests.protocol.asking import between, calendar_query, comp, cut, data, names, stamp
 from tests.protocol.conftest import Serve
 
+ZONE_AND_EVENT = (
+    "\nBEGIN:VCALENDAR\nVERSION:2.0\nPRODID:x\nBEGIN:VTIMEZONE\nTZID:Odd\nBEGIN:STANDARD\nDTSTART:19700101T000000\n"
+    "TZOFFSETFROM:+0100\nTZOFFSETTO:+0100\nEND:STANDARD\nEND:VTIMEZONE\nBEGIN:VEVENT\nUID:x\nDTSTAMP:20260101T000000Z\n"
+    "DTSTART:20260101T000000Z\nEND:VEVENT\nEND:VCALENDAR\n"
+)
 CALENDAR = "calendars/alice/calendar/"
 DATA = "<D:prop><C:calendar-data/></D:prop>"
 FILTER = (
@@ -128,9 +133,13 @@ def test_a_zone_that_nobody_knows_is_refused_with_its_condition(alice: Client) -
         ("<C:timezone-id>Mars/Olympus</C:timezone-id>", c("valid-timezone")),
         ("<C:timezone>no zone</C:timezone>", c("valid-calendar-data")),
         ("<C:timezone/>", c("valid-calendar-data")),
+        (f"<C:timezone>{ZONE_AND_EVENT}</C:timezone>", c("valid-calendar-data")),
     ):
         answer = calendar_query(alice, CALENDAR, whole, more=more)
         assert (answer.status, answer.condition) == (403, condition)
+    event = ZONE_AND_EVENT[ZONE_AND_EVENT.index("BEGIN:VEVENT") : ZONE_AND_EVENT.index("END:VCALENDAR")]
+    zone_alone = f"<C:timezone>{ZONE_AND_EVENT.replace(event, '')}</C:timezone>"
+    assert calendar_query(alice, CALENDAR, whole, more=zone_alone).status == 207
 
 
 # ---- other filters ----

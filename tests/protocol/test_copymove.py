@@ -36,6 +36,21 @@ def test_a_moved_object_keeps_its_bytes_and_leaves_its_old_place(alice: Client) 
     assert alice.sync(OTHER, to_token)[0] == {f"/dav/{OTHER}y.ics": 200}
 
 
+def test_an_object_that_is_moved_and_moved_back_is_told_at_both_places(alice: Client) -> None:
+    alice.mkcalendar(OTHER)
+    alice.put(CALENDAR + "x.ics", event("x"))
+    alice.put(CALENDAR + "stays.ics", event("stays"))
+    before, other_before = alice.sync(CALENDAR)[1], alice.sync(OTHER)[1]
+    assert alice.move(CALENDAR + "x.ics", OTHER + "x.ics").status == 201
+    changed, away = alice.sync(CALENDAR, before)
+    assert changed == {f"/dav/{CALENDAR}x.ics": 404}
+    assert alice.move(OTHER + "x.ics", CALENDAR + "x.ics").status == 201
+    assert alice.sync(CALENDAR, away)[0] == {f"/dav/{CALENDAR}x.ics": 200}
+    # Who slept through all of it sees the same object, and at the other place that nothing is there.
+    assert alice.sync(CALENDAR, before)[0] == {f"/dav/{CALENDAR}x.ics": 200}
+    assert alice.sync(OTHER, other_before)[0] == {f"/dav/{OTHER}x.ics": 404}
+
+
 def test_a_move_within_its_calendar_renames(alice: Client) -> None:
     alice.put(CALENDAR + "x.ics", event("x"))
     assert alice.move(CALENDAR + "x.ics", CALENDAR + "a%20b%40c.ics").status == 201

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 from lxml import etree
 
@@ -45,6 +47,16 @@ def test_well_known_addresses_work_below_a_prefix_too(serve: Serve) -> None:
     for path in ("/.well-known/caldav", "/desk/.well-known/caldav"):
         answer = alice.request("PROPFIND", path)
         assert (answer.status, answer.headers["location"]) == (301, "/desk/dav/")
+
+
+def test_what_needs_no_sign_in_is_logged_like_everything_else(alice: Client, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "davenport")
+    for path, status in (("/.well-known/caldav", 301), ("/", 200), ("/web/static/none.css", 404)):
+        answer = alice.anonymous().get(path)
+        assert answer.status == status
+        line = caplog.records[-1].getMessage()
+        assert line.partition(" ")[2].startswith(f"account=- method=GET path={path} status={status} "), line
+        assert f" bytes={len(answer.body)} " in line
 
 
 @pytest.mark.parametrize("path", CHALLENGED)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dav.names import c, d
+from dav.names import d
 from tests.dsl import Client, element, event
 from tests.protocol.asking import between
 
@@ -84,18 +84,19 @@ def test_depth_does_not_matter_on_a_calendar(alice: Client, fields: dict[str, st
 
 
 @pytest.mark.parametrize(
-    ("inner", "status", "condition"),
+    "inner",
     [
-        ("", 400, None),
-        ("<C:time-range start='20261201T000000Z'/>", 400, None),
-        ("<C:time-range end='20261201T000000Z'/>", 400, None),
-        ("<C:time-range start='20261202T000000Z' end='20261201T000000Z'/>", 403, c("valid-filter")),
-        ("<C:time-range start='today' end='tomorrow'/>", 403, c("valid-filter")),
+        "",
+        "<C:time-range start='20261201T000000Z'/>",
+        "<C:time-range end='20261201T000000Z'/>",
+        "<C:time-range start='20261202T000000Z' end='20261201T000000Z'/>",
+        "<C:time-range start='20261201' end='20261202'/>",
+        "<C:time-range start='today' end='tomorrow'/>",
     ],
 )
-def test_a_question_without_a_range_is_refused(alice: Client, inner: str, status: int, condition: str | None) -> None:
+def test_a_question_without_a_range_in_utc_is_400(alice: Client, inner: str) -> None:
     answer = alice.report(CALENDAR, element("C:free-busy-query", inner))
-    assert (answer.status, answer.condition) == (status, condition)
+    assert (answer.status, answer.condition) == (400, None)
 
 
 def test_other_collections_do_not_answer_it(alice: Client) -> None:

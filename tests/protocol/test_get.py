@@ -21,6 +21,23 @@ def test_head_has_the_fields_of_get_and_no_body(alice: Client) -> None:
         assert int(head.headers["content-length"]) == len(got.body)
 
 
+def test_head_names_the_length_that_get_would_have_or_none(alice: Client) -> None:
+    alice.put(CALENDAR + "x.ics", event("x", more="DESCRIPTION:" + "x" * 3000 + "\r\n"))
+    alice.put("files/alice/x.txt", b"x" * 3000)
+    alice.put("files/alice/x.bin", b"x" * 3000)
+    alice.mkcol("files/alice/sub/")
+    for path in (CALENDAR + "x.ics", CALENDAR, BOOK, "files/alice/x.txt", "files/alice/x.bin", "files/alice/sub/"):
+        for coding in ("gzip", "identity"):
+            got, head = (call(path, accept_encoding=coding) for call in (alice.get, alice.head))
+            assert (got.status, head.status, head.body) == (200, 200, b"")
+            length = head.headers.pop("content-length", None)
+            assert got.headers | {"content-length": ""} == head.headers | {"content-length": ""}, path
+            assert length in (None, got.headers.get("content-length")), path
+    assert "content-length" not in alice.head(CALENDAR).headers
+    assert "content-length" not in alice.head(CALENDAR + "x.ics", accept_encoding="gzip").headers
+    assert alice.head("files/alice/x.bin", accept_encoding="gzip").headers["content-length"] == "3000"
+
+
 def test_what_is_not_there_is_404_and_so_is_what_belongs_to_others(alice: Client, bob: Client) -> None:
     alice.put(CALENDAR + "x.ics", event("x"))
     assert alice.get(CALENDAR + "y.ics").status == 404

@@ -10,6 +10,7 @@ from dav.config import Config, Limits
 from dav.names import c, cr, cs, d, ical
 from storage.engine import Store
 from tests.dsl import Answer, Client, Server, element, event, task, token_of
+from tests.protocol.conftest import Serve
 
 HOME = "calendars/alice/"
 NEW = HOME + "new/"
@@ -75,14 +76,24 @@ def test_mkcalendar_keeps_what_apple_and_davx5_send(alice: Client) -> None:
     assert (refused.status, refused.condition) == (403, c("supported-calendar-component"))
 
 
-def test_mkcalendar_leaves_out_what_cannot_be_kept_and_still_makes_the_calendar(alice: Client) -> None:
-    answer = alice.mkcalendar(
-        NEW, make("C:mkcalendar", "<D:supportedlock>x</D:supportedlock><D:displayname>N</D:displayname>")
-    )
-    assert answer.status == 201
-    found = alice.propfind(NEW, [d("displayname"), d("supportedlock")])[HREF]
-    assert found[d("displayname")].text == "N"
-    assert found[d("supportedlock")].text is None
+@pytest.mark.parametrize("name", ["getetag", "supportedlock"])
+def test_mkcalendar_that_sets_a_protected_property_makes_nothing(alice: Client, name: str) -> None:
+    answer = alice.mkcalendar(NEW, make("C:mkcalendar", f"<D:{name}>x</D:{name}><D:displayname>N</D:displayname>"))
+    (item,) = answer.responses.values()
+    assert {status: set(props) for status, props in item.by_status.items()} == {
+        403: {d(name)}, 424: {d("displayname")}
+    }  # fmt: skip
+    assert answer.xml.find(f".//{d('cannot-modify-protected-property')}") is not None
+    assert alice.get(NEW).status == 404
+    assert alice.mkcalendar(NEW).status == 201
+
+
+def test_mkcalendar_with_more_than_can_be_kept_makes_nothing(serve: Serve) -> None:
+    alice = serve(limits=Limits(property_bytes=1000)).account("alice")
+    large = f"<D:displayname>N</D:displayname><X:large xmlns:X='urn:x'>{'x' * 1000}</X:large>"
+    (item,) = alice.mkcalendar(NEW, make("C:mkcalendar", large)).responses.values()
+    assert set(item.by_status) == {424, 507}
+    assert alice.get(NEW).status == 404
 
 
 def test_mkcalendar_with_a_broken_time_zone_is_refused(alice: Client) -> None:

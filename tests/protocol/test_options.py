@@ -51,7 +51,15 @@ def test_an_address_in_a_home_names_the_methods_that_make_things(alice: Client) 
     allow = alice.options("/dav/calendars/alice/new/").headers["allow"].split(", ")
     assert {"MKCALENDAR", "MKCOL", "PUT", "DELETE", "LOCK"} <= set(allow)
     home = alice.options("/dav/calendars/alice/").headers["allow"].split(", ")
-    assert not {"MKCOL", "PUT", "DELETE", "MOVE"} & set(home)
+    assert not {"PUT", "DELETE", "MOVE"} & set(home)
+
+
+def test_a_home_names_the_methods_that_make_its_collections(alice: Client) -> None:
+    for area, expected in (("calendars", {"MKCOL", "MKCALENDAR"}), ("addressbooks", {"MKCOL"}), ("files", {"MKCOL"})):
+        allow = set(alice.options(f"/dav/{area}/alice/").headers["allow"].split(", "))
+        assert allow & {"MKCOL", "MKCALENDAR"} == expected
+    assert "MKCOL" not in alice.options("/dav/principals/alice/").headers["allow"]
+    assert alice.mkcol("calendars/alice/").status == 405
 
 
 def test_allow_and_the_table_of_methods_agree() -> None:

@@ -222,3 +222,33 @@ def test_properties_named_beside_an_empty_prop_are_given(alice: Client) -> None:
     body = element("D:principal-property-search", f"{search}<D:prop/><C:calendar-home-set/><D:displayname/>")
     (found,) = alice.report("principals/", body, depth=0).responses.values()
     assert set(found.props) == {c("calendar-home-set"), d("displayname")}
+
+
+@pytest.mark.parametrize("path", ["calendars/alice/", "calendars/alice/calendar/", "addressbooks/alice/contacts/"])
+def test_the_search_among_all_principals_can_be_asked_of_every_collection(serve: Serve, path: str) -> None:
+    alice = people(serve)
+    path = path.replace("alice", "alice%40example.com")
+    everywhere = "<D:apply-to-principal-collection-set/>"
+    bakers = condition("D:displayname", "Baker")
+    assert found(search(alice, bakers, everywhere, path=path)) == ["bob", "carol"]
+    # Without the element it is about what stands below the address, and nobody does.
+    assert found(search(alice, bakers, path=path)) == []
+
+
+@pytest.mark.parametrize("path", ["calendars/alice/calendar/", "addressbooks/alice/", "principals/"])
+def test_the_search_for_principals_is_announced_everywhere(alice: Client, path: str) -> None:
+    (props,) = alice.propfind(path, [d("supported-report-set")]).values()
+    announced = {str(element.tag) for element in props[d("supported-report-set")].iter()}
+    assert {d("principal-property-search"), d("principal-match")} <= announced
+    # RFC 3744 §9.5: what can be searched is told by the collections of principals.
+    assert (d("principal-search-property-set") in announced) == (path == "principals/")
+
+
+@pytest.mark.parametrize("name", ["principal-match", "acl-principal-prop-set", "principal-property-search"])
+def test_a_report_with_two_props_is_400(alice: Client, name: str) -> None:
+    asked = {"principal-match": "<D:self/>", "principal-property-search": condition("D:displayname", "alice")}
+    inner = asked.get(name, "") + "<D:prop><D:displayname/></D:prop>"
+    path = "calendars/alice/calendar/"
+    assert alice.report(path, element(f"D:{name}", inner)).status == 207
+    answer = alice.report(path, element(f"D:{name}", inner + "<D:prop><D:owner/></D:prop>"))
+    assert (answer.status, answer.condition) == (400, None)

@@ -169,6 +169,23 @@ def test_the_other_kind_of_data_is_refused_with_its_precondition(alice: Client) 
     assert (answer.status, answer.condition) == (403, c("supported-calendar-data"))
 
 
+@pytest.mark.parametrize("content_type", ["text/xml; charset=UTF8", "application/xml", "application/json", "Text/HTML"])
+def test_a_body_that_is_called_something_else_is_refused(alice: Client, content_type: str) -> None:
+    answer = alice.put(CALENDAR + "x.ics", event("x"), content_type=content_type)
+    assert (answer.status, answer.condition) == (403, c("supported-calendar-data"))
+    answer = alice.put(BOOK + "x.vcf", card("x"), content_type=content_type)
+    assert (answer.status, answer.condition) == (403, cr("supported-address-data"))
+    assert alice.put("files/alice/x", card("x"), content_type=content_type).status == 201
+
+
+def test_a_card_that_is_called_a_calendar_is_refused_and_the_reverse(alice: Client) -> None:
+    answer = alice.put(BOOK + "x.vcf", card("x"), content_type="text/calendar")
+    assert (answer.status, answer.condition) == (403, cr("supported-address-data"))
+    answer = alice.put(CALENDAR + "x.ics", event("x"), content_type="text/vcard")
+    assert (answer.status, answer.condition) == (403, c("supported-calendar-data"))
+    assert alice.get(BOOK + "x.vcf").status == alice.get(CALENDAR + "x.ics").status == 404
+
+
 @pytest.mark.parametrize("body", [b"", b"hello", b"BEGIN:VCALENDAR\r\n", b"\xff\xfe\x00"])
 def test_what_is_no_calendar_object_is_refused_and_not_stored(alice: Client, body: bytes) -> None:
     answer = alice.put(X, body)
