@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import ipaddress
 import time
 import zlib
-from collections.abc import Awaitable, Callable, Generator, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -16,14 +18,14 @@ from starlette.responses import RedirectResponse
 from starlette.responses import Response as WebResponse
 from starlette.routing import Route
 
-from dav import observe
+from dav import access, observe
 from dav.auth import Authenticator, SignedIn
 from dav.context import Ctx, LeaveLane, Method, Request, Response
 from dav.errors import DavError, from_storage
 from dav.methods import METHODS
 from dav.methods.options import DAV_HEADER
 from dav.methods.report import Asked
-from dav.spool import Abandoned, Room, Spool
+from dav.spool import Abandoned, Bodies, Held, NoRoom, Room, Spool
 from dav.urls import Place, Urls
 from dav.version import VERSION
 from dav.web import pages
@@ -35,6 +37,8 @@ from storage.errors import StorageError
 from storage.records import Blob
 
 if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
     from dav.config import Config
     from storage.engine import Store
 
@@ -44,6 +48,9 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _GZIP_FROM_BYTES = 1024
 _SHORT_BODY_BYTES = 4096
+_SHORT_MULTIGET_BYTES = 8 * 1024
+_LARGE_BODY_BYTES = 1024 * 1024
+_LARGE_AT_ONCE = 2
 _STREAM_CHUNK_BYTES = 64 * 1024
 _COMPRESSIBLE = ("text/", "application/xml", "application/json")
 _WELL_KNOWN = ("/.well-known/caldav", "/.well-known/carddav")
@@ -66,13 +73,16 @@ class Davenport:
         self.config, self.store = config, store
         self.urls = Urls(config.server.base_path)
         self.threads = ThreadPoolExecutor(config.server.threads, thread_name_prefix="dav")
-        self.auth = Authenticator(store, config.auth)
+        self.auth = Authenticator(store, config)
         self.now: Callable[[], float] = time.time
-        self.web = Starlette(routes=[Route("/", self._home_page, methods=list(_PAGE_METHODS)), *pages.ROUTES])
+        home = Route("/", self._home_page, methods=list(_PAGE_METHODS))
+        self.web = Starlette(routes=[home, *pages.token_routes(config), *pages.ROUTES])
         # A stream keeps its connection between two turns in a thread. Were all connections theirs, the threads would
         # wait for a connection, and the streams for a thread.
         self._streams = asyncio.Semaphore(max(1, config.server.threads // 2))
         self._spool_room = Room(config.limits.spool_bytes)
+        self._bodies = Bodies(config.limits.body_memory)
+        self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
         # Readers of SQLite wait for nobody. A server would have to be waited for, and the loop must not wait.
         self._fast_lane = store.dialect == "sqlite"
 
@@ -87,6 +97,7 @@ class Davenport:
             message = await receive()
             await send({"type": f"{message['type']}.complete"})
             if message["type"] == "lifespan.shutdown":
+                await self.auth.close_backends()
                 self.close()
                 return
 
@@ -102,14 +113,32 @@ class Davenport:
         path = raw_path[len(self.urls.base) :] if raw_path.startswith(self.urls.base) else raw_path
         if path.rstrip("/") in _WELL_KNOWN or raw_path.rstrip("/") in _WELL_KNOWN:
             # RFC 6764 §5: every method, with and without credentials. A path keeps scheme, host and port as they are.
-            await RedirectResponse(self.urls.root(), 301)(scope, receive, send)
+            await self._page(RedirectResponse(self.urls.root(), 301), scope, receive, send, raw_path)
         elif path.startswith("/dav/") or path == "/dav":
             await self._dav(scope, receive, send, raw_path)
         elif path in ("", "/") and scope["method"] not in _PAGE_METHODS:
             await self._dav(scope, receive, send, raw_path or "/")
         else:
             scope = dict(scope, path=path or "/", raw_path=(path or "/").encode())
-            await self.web(scope, receive, send)
+            await self._page(self.web, scope, receive, send, raw_path)
+
+    async def _page(self, page: ASGIApp, scope: Scope, receive: Receive, send: Send, raw_path: str) -> None:
+        """An answer that is not ours to make, with the line in the log that every request gets."""
+        started = time.perf_counter()
+        exchange = _Exchange(observe.request_id(), scope["method"], raw_path, "authorization" in _headers(scope))
+
+        async def counting(message: MutableMapping[str, Any]) -> None:
+            exchange.status = message.get("status", exchange.status)
+            exchange.size += len(message.get("body", b""))
+            await send(message)
+
+        try:
+            await page(scope, receive, counting)
+        except Exception:
+            exchange.status = 500
+            raise
+        finally:
+            _log(exchange, started)
 
     async def _home_page(self, request: WebRequest) -> WebResponse:
         base = self.config.server.public_url or f"{request.url.scheme}://{request.url.netloc}"
@@ -122,7 +151,10 @@ class Davenport:
         started = time.perf_counter()
         headers = _headers(scope)
         client = scope["client"][0] if scope.get("client") else ""
-        exchange = _Exchange(observe.request_id(), scope["method"], raw_path, "authorization" in headers, client)
+        exchange = _Exchange(
+            observe.request_id(), scope["method"], raw_path, "authorization" in headers, client,
+            secure=scope.get("scheme") == "https" or _is_here(client), vouched=self.auth.vouched(scope, headers),
+        )  # fmt: skip
         if observe.tracing():
             observe.trace(exchange.id, f"{exchange.method} {raw_path}", headers.items())
         sender = _Sender(send, exchange)
@@ -139,11 +171,7 @@ class Davenport:
             if not sender.begun:
                 await self._send(sender, headers, Response(500, _PLAIN, f"Error {exchange.id}.\n".encode()))
         finally:
-            observe.log_request(
-                id=exchange.id, account=exchange.account, method=exchange.method, path=exchange.path,
-                status=exchange.status, ms=(time.perf_counter() - started) * 1000, report=exchange.report,
-                items=exchange.items, size=exchange.size, credentials=exchange.credentials,
-            )  # fmt: skip
+            _log(exchange, started)
 
     async def _answer(self, scope: Scope, receive: Receive, headers: dict[str, str], exchange: _Exchange) -> Response:
         try:
@@ -151,7 +179,7 @@ class Davenport:
             if method is None:
                 raise DavError(501, detail="This method is not known here.")
             # Signed in before the path is looked at: without credentials nothing is told about any address.
-            signed = None if method.anonymous else await self.auth.sign_in(headers, client=exchange.client)
+            signed = None if method.anonymous else await self._sign_in(headers, exchange)
             if signed is None and not method.anonymous:
                 raise self.auth.challenge()
             request = Request(
@@ -159,12 +187,27 @@ class Davenport:
                 scope.get("scheme", "http"), headers.get("host", ""), scope.get("query_string", b"").decode("latin-1"),
                 now_s=int(self.now()),
             )  # fmt: skip
-            request = await self._with_body(request, receive)
-            if signed is None:
-                return method.handle(_nobody(self, request), method.parse(request))
-            return await self._run(method, request, signed, exchange)
+            held = Held(self._bodies, 0 if signed is None else signed.account_id)
+            try:
+                request = await self._with_body(request, receive, held)
+                if signed is None:
+                    return method.handle(_nobody(self, request), method.parse(request))
+                if len(request.body) > _LARGE_BODY_BYTES:
+                    # What is made of a large body is many times its size, and each of them keeps a processor busy.
+                    async with self._large:
+                        return await self._run(method, request, signed, exchange)
+                return await self._run(method, request, signed, exchange)
+            finally:
+                held.release()
+                if request.upload is not None:
+                    request.upload.abort()
         except DavError as error:
             return error_response(error)
+
+    async def _sign_in(self, headers: Mapping[str, str], exchange: _Exchange) -> SignedIn | None:
+        return await self.auth.sign_in(
+            headers, client=exchange.client, secure=exchange.secure, vouched=exchange.vouched
+        )
 
     def _place(self, method: Method, raw_path: str) -> Place:
         if method.anonymous:
@@ -181,7 +224,7 @@ class Davenport:
         except Stale:
             # The password was changed or the account disabled, perhaps by another worker: ask again, once.
             self.auth.forget(signed.account_id)
-            again = await self.auth.sign_in(request.headers, client=exchange.client)
+            again = await self._sign_in(request.headers, exchange)
             if again is None:
                 raise self.auth.challenge() from None
             try:
@@ -213,14 +256,18 @@ class Davenport:
                 if account is None or not account.active or account.auth_seq != signed.auth_seq:
                     raise Stale
                 exchange.account = account.name
-                ctx = Ctx(conn, self.store, self.config, self.urls, account, request.now_s, request, lane)
+                ctx = Ctx(
+                    conn, self.store, self.config, self.urls, account, request.now_s, request, lane, scope=signed.scope
+                )
+                if signed.scope is not None:
+                    access.check_scope(ctx, method)
                 return method.handle(ctx, parsed)
         except StorageError as error:
             raise from_storage(error) from error
 
     # ---- bodies ------------------------------------------------------------------------------------------------------
 
-    async def _with_body(self, request: Request, receive: Receive) -> Request:
+    async def _with_body(self, request: Request, receive: Receive, held: Held) -> Request:
         limits = self.config.limits
         to_file = request.method == "PUT" and request.place.area == "files"
         if to_file:
@@ -235,13 +282,14 @@ class Davenport:
         try:
             async with asyncio.timeout(limits.body_seconds):
                 if to_file:
-                    return replace(request, blob=await self._to_blob(request, receive, limit))
-                return replace(request, body=await _read(request, receive, limit))
+                    blob, upload = await self._to_blob(request, receive, limit)
+                    return replace(request, blob=blob, upload=upload)
+                return replace(request, body=await _read(request, receive, limit, held))
         except TimeoutError:
             raise DavError(408, detail="The body did not arrive in time.", headers=(("Connection", "close"),)) from None
 
-    async def _to_blob(self, request: Request, receive: Receive, limit: int) -> Blob:
-        """Stream a body to the blob folder; memory stays at one chunk."""
+    async def _to_blob(self, request: Request, receive: Receive, limit: int) -> tuple[Blob, BlobWriter]:
+        """Stream a body to the blob folder's disk; memory stays at one chunk."""
         loop = asyncio.get_running_loop()
         writer = BlobWriter(self.store.blob_dir)  # opens a file, no more
         running: asyncio.Future[Any] | None = None
@@ -249,9 +297,9 @@ class Davenport:
             async for chunk in _chunks(request, receive, limit):
                 running = loop.run_in_executor(self.threads, writer.write, chunk)
                 await asyncio.shield(running)
-            running = loop.run_in_executor(self.threads, writer.finish)
+            running = loop.run_in_executor(self.threads, writer.seal)
             blob: Blob = await asyncio.shield(running)
-            return blob
+            return blob, writer
         except BaseException:
             if running is None or running.done():
                 writer.abort()
@@ -265,15 +313,20 @@ class Davenport:
     async def _send(self, sender: _Sender, headers: dict[str, str], response: Response) -> None:
         body = response.body
         fields = list(response.headers)
+        head = sender.exchange.method == "HEAD"
+        counted = response.status not in (204, 304)
         if len(body) > _GZIP_FROM_BYTES and response.status != 206 and _may_gzip(fields):
             fields.append(("Vary", "Accept-Encoding"))
             if _accepts_gzip(headers):
-                body = await asyncio.get_running_loop().run_in_executor(self.threads, _gzip, body)
                 fields.append(("Content-Encoding", "gzip"))
-        if response.status not in (204, 304) and not any(name == "Content-Length" for name, _ in fields):
+                if head:
+                    counted = False  # RFC 9110 §9.3.2: left out rather than compressed to be counted
+                else:
+                    body = await asyncio.get_running_loop().run_in_executor(self.threads, _gzip, body)
+        if counted:
             fields.append(("Content-Length", str(len(body))))
         await sender.start(response.status, fields)
-        await sender.body(body if sender.exchange.method != "HEAD" else b"", last=True)
+        await sender.body(b"" if head else body, last=True)
 
     async def _stream(self, sender: _Sender, headers: dict[str, str], response: Response) -> None:
         """Send what response.stream yields, in its own read transaction, holding few chunks in memory."""
@@ -358,11 +411,22 @@ class _Exchange:
     path: str
     credentials: bool
     client: str = ""
+    # Nobody between the client and us can listen; and who a trusted proxy says that it is.
+    secure: bool = True
+    vouched: str | None = None
     account: str = ""
     report: str = ""
     status: int = 0
     items: int = 0
     size: int = 0
+
+
+def _log(exchange: _Exchange, started: float) -> None:
+    observe.log_request(
+        id=exchange.id, account=exchange.account, method=exchange.method, path=exchange.path, status=exchange.status,
+        ms=(time.perf_counter() - started) * 1000, report=exchange.report, items=exchange.items, size=exchange.size,
+        credentials=exchange.credentials,
+    )  # fmt: skip
 
 
 class _Sender:
@@ -411,13 +475,26 @@ def _is_short(request: Request) -> bool:
         return request.header("depth") == "0" and len(request.body) <= _SHORT_BODY_BYTES
     if request.method in ("GET", "HEAD"):
         return request.place.area in ("calendars", "addressbooks") and "/" in request.place.path
-    return request.method == "REPORT" and len(request.body) <= _SHORT_BODY_BYTES and b"sync-collection" in request.body
+    if request.method != "REPORT":
+        return False
+    if len(request.body) <= _SHORT_BODY_BYTES and b"sync-collection" in request.body:
+        return True
+    return len(request.body) <= _SHORT_MULTIGET_BYTES and b"-multiget" in request.body
 
 
 def _nobody(app: Davenport, request: Request) -> Ctx:
     """What an anonymous method gets: no connection and no account, and it needs neither."""
     nothing: Any = None
     return Ctx(nothing, app.store, app.config, app.urls, nothing, int(app.now()), request)
+
+
+@functools.lru_cache(1024)
+def _is_here(client: str) -> bool:
+    """Whether a client is on this machine: the loopback, or a socket in the file system, which has no address."""
+    try:
+        return not client or ipaddress.ip_address(client).is_loopback
+    except ValueError:
+        return False
 
 
 def _raw_path(scope: Scope) -> str:
@@ -496,7 +573,7 @@ async def _chunks(request: Request, receive: Receive, limit: int) -> Any:
             return
 
 
-async def _read(request: Request, receive: Receive, limit: int) -> bytes:
+async def _read(request: Request, receive: Receive, limit: int, held: Held) -> bytes:
     message = await receive()
     if message["type"] == "http.request" and not message.get("more_body", False):
         body: bytes = message.get("body", b"")
@@ -511,7 +588,15 @@ async def _read(request: Request, receive: Receive, limit: int) -> bytes:
             return first
         return await receive()
 
-    return b"".join([chunk async for chunk in _chunks(request, first_then_rest, limit)])
+    chunks: list[bytes] = []
+    async for chunk in _chunks(request, first_then_rest, limit):
+        try:
+            await held.take(len(chunk))
+        except NoRoom:
+            fields = (("Retry-After", "10"), ("Connection", "close"))
+            raise DavError(503, detail="Too many large bodies arrive at once.", headers=fields) from None
+        chunks.append(chunk)
+    return b"".join(chunks)
 
 
 def _may_gzip(fields: list[tuple[str, str]]) -> bool:

@@ -8,37 +8,14 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from dav import cli_auth
 from dav import config as settings
+from dav.cli_kit import DONE, MISUSED, REFUSED, STDIN_PASSWORD_MAX, Command, Opened, Refused, Run, find, note, now_s
 from dav.config import Config, ConfigError
 from dav.version import VERSION
 from storage.errors import StorageError
-
-if TYPE_CHECKING:
-    from storage.engine import Conn, Store
-    from storage.records import Account
-
-DONE, REFUSED, MISUSED = 0, 1, 2
-STDIN_PASSWORD_MAX = 4096
-
-Run = Callable[[argparse.Namespace, Config], int]
-
-
-class Refused(Exception):
-    """A command cannot do what was asked. The message is a sentence for a person; exit status 1."""
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """One command. words: as typed, "account add". add: puts its arguments on the parser."""
-
-    words: str
-    help: str
-    add: Callable[[argparse.ArgumentParser], None]
-    run: Run
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,8 +25,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         run: Run = arguments.run
-        # The example must be had even when the settings are broken.
-        return run(arguments, Config() if run is _config_example else _load(arguments))
+        # These must be had even when the settings are broken.
+        return run(arguments, Config() if run in (_config_example, cli_auth.run_detect) else _load(arguments))
     except (Refused, ConfigError) as error:
         print(f"davenport: {error}", file=sys.stderr)
         return MISUSED if isinstance(error, ConfigError) else REFUSED
@@ -189,7 +166,7 @@ def _account_add(arguments: argparse.Namespace, config: Config) -> int:
     try:
         name = provision.check_name(arguments.name)
         addresses = [provision.check_address(address) for address in arguments.address]
-        with _Opened(config) as store:
+        with Opened(config) as store:
             with transaction(store) as conn:
                 if accounts.account_by_name(conn, name) is not None:
                     raise Refused(f"There is an account {name!r} already.")
@@ -202,10 +179,11 @@ def _account_add(arguments: argparse.Namespace, config: Config) -> int:
                     display_name=arguments.display_name,
                     password_hash=hashed,
                     addresses=addresses,
-                    now_s=_now_s(),
+                    now_s=now_s(),
                 )
                 if arguments.admin:
                     accounts.update_account(conn, account.id, admin=True)
+                note(conn, account.id, "account created", detail="administrator" if arguments.admin else "")
     except provision.NameUnusable as error:
         raise Refused(str(error)) from None
     except NameTaken:
@@ -221,7 +199,7 @@ def _account_list(arguments: argparse.Namespace, config: Config) -> int:
     from storage.engine import transaction
 
     after = ""
-    with _Opened(config) as store:
+    with Opened(config) as store:
         while True:
             with transaction(store) as conn:
                 page = accounts.list_accounts(conn, after=after, limit=500)
@@ -238,8 +216,8 @@ def _account_show(arguments: argparse.Namespace, config: Config) -> int:
     from storage import accounts, collections, objects
     from storage.engine import transaction
 
-    with _Opened(config) as store, transaction(store) as conn:
-        account = _find(conn, arguments.name)
+    with Opened(config) as store, transaction(store) as conn:
+        account = find(conn, arguments.name)
         used = accounts.usage_bytes(conn, account.id)
         rows = [
             ("name", account.name),
@@ -274,13 +252,14 @@ def _account_set_password(arguments: argparse.Namespace, config: Config) -> int:
     from storage import accounts
     from storage.engine import transaction
 
-    with _Opened(config) as store:
+    with Opened(config) as store:
         with transaction(store) as conn:
-            account = _find(conn, arguments.name)
+            account = find(conn, arguments.name)
         password, shown = _new_password(arguments)
         hashed = _hash(password)
         with transaction(store, write=True) as conn:
             accounts.set_password_hash(conn, account.id, hashed)
+            note(conn, account.id, "password set")
     print(f"Changed the password of {account.name}; the old one is refused from now on.")
     if shown:
         print(f"Password: {password}")
@@ -299,9 +278,10 @@ def _set_active(name: str, config: Config, active: bool) -> int:
     from storage import accounts
     from storage.engine import transaction
 
-    with _Opened(config) as store, transaction(store, write=True) as conn:
-        account = _find(conn, name)
+    with Opened(config) as store, transaction(store, write=True) as conn:
+        account = find(conn, name)
         accounts.set_active(conn, account.id, active)
+        note(conn, account.id, "account enabled" if active else "account disabled")
     print(
         f"{account.name} can sign in again."
         if active
@@ -314,9 +294,9 @@ def _account_remove(arguments: argparse.Namespace, config: Config) -> int:
     from storage import accounts
     from storage.engine import transaction
 
-    with _Opened(config) as store:
+    with Opened(config) as store:
         with transaction(store) as conn:
-            account = _find(conn, arguments.name)
+            account = find(conn, arguments.name)
         if not arguments.yes:
             if not sys.stdin.isatty():
                 raise Refused("Removing an account cannot be undone. Add --yes if that is what you want.")
@@ -325,6 +305,7 @@ def _account_remove(arguments: argparse.Namespace, config: Config) -> int:
                 raise Refused("Not removed.")
         with transaction(store, write=True) as conn:
             accounts.remove_account(conn, account.id)
+            note(conn, account.id, "account removed", subject=account.name)
     print(f"Removed {account.name}.")
     return DONE
 
@@ -337,9 +318,10 @@ def _address_add(arguments: argparse.Namespace, config: Config) -> int:
 
     try:
         address = provision.check_address(arguments.address)
-        with _Opened(config) as store, transaction(store, write=True) as conn:
-            account = _find(conn, arguments.name)
+        with Opened(config) as store, transaction(store, write=True) as conn:
+            account = find(conn, arguments.name)
             accounts.add_address(conn, account.id, address, primary=arguments.primary)
+            note(conn, account.id, "address added", subject=address)
     except provision.NameUnusable as error:
         raise Refused(str(error)) from None
     except NameTaken:
@@ -354,9 +336,10 @@ def _address_remove(arguments: argparse.Namespace, config: Config) -> int:
     from storage.errors import NotFound
 
     try:
-        with _Opened(config) as store, transaction(store, write=True) as conn:
-            account = _find(conn, arguments.name)
+        with Opened(config) as store, transaction(store, write=True) as conn:
+            account = find(conn, arguments.name)
             accounts.remove_address(conn, account.id, arguments.address)
+            note(conn, account.id, "address removed", subject=arguments.address)
     except NotFound:
         raise Refused(f"{arguments.address} is not an address of {arguments.name}.") from None
     print(f"{account.name} cannot be invited at {arguments.address} any more.")
@@ -366,7 +349,7 @@ def _address_remove(arguments: argparse.Namespace, config: Config) -> int:
 def _check(arguments: argparse.Namespace, config: Config) -> int:
     from storage import check
 
-    with _Opened(config) as store:
+    with Opened(config) as store:
         problems = 0
         for problem in check.check(store):
             print(problem)
@@ -378,15 +361,15 @@ def _check(arguments: argparse.Namespace, config: Config) -> int:
 def _purge(arguments: argparse.Namespace, config: Config) -> int:
     from dav import jobs
 
-    with _Opened(config) as store:
-        print(jobs.purge_history(store, config, _now_s()) or "Nothing is old enough to be removed.")
+    with Opened(config) as store:
+        print(jobs.purge_history(store, config, now_s()) or "Nothing is old enough to be removed.")
     return DONE
 
 
 def _restored(arguments: argparse.Namespace, config: Config) -> int:
     from storage import migrate
 
-    with _Opened(config) as store:
+    with Opened(config) as store:
         migrate.renew_epoch(store)
     print("Devices will compare everything at their next sync. Restart the server if it is running.")
     return DONE
@@ -401,6 +384,7 @@ GROUPS = {
     "account": "make, change and remove accounts",
     "account address": "the e-mail addresses at which an account is invited",
     "config": "about the settings",
+    **cli_auth.GROUPS,
 }
 
 COMMANDS: tuple[Command, ...] = (
@@ -416,6 +400,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("account remove", "delete an account and all that it owns", _remove_arguments, _account_remove),
     Command("account address add", "add an address", _address_add_arguments, _address_add),
     Command("account address remove", "remove an address", _address_arguments, _address_remove),
+    *cli_auth.COMMANDS,
     Command("check", "verify that everything in the database fits together", _nothing, _check),
     Command(
         "restored",
@@ -429,34 +414,6 @@ COMMANDS: tuple[Command, ...] = (
 
 
 # --- shared by commands -----------------------------------------------------------------------------------------------
-
-
-class _Opened:
-    """The configured store, brought up to date, for the length of a `with`."""
-
-    def __init__(self, config: Config) -> None:
-        self._config = config
-
-    def __enter__(self) -> Store:
-        from dav import firstrun
-
-        try:
-            self._store = firstrun.opened(self._config)
-        except firstrun.StoreUnusable as error:
-            raise Refused(str(error)) from None
-        return self._store
-
-    def __exit__(self, *failure: object) -> None:
-        self._store.close()
-
-
-def _find(conn: Conn, name: str) -> Account:
-    from storage import accounts
-
-    account = accounts.account_by_name(conn, name)
-    if account is None:
-        raise Refused(f"There is no account {name!r}.")
-    return account
 
 
 def _new_password(arguments: argparse.Namespace) -> tuple[str, bool]:
@@ -483,7 +440,3 @@ def _hash(password: str) -> str:
         return passwords.hash_password(password)
     except passwords.PasswordUnusable as error:
         raise Refused(str(error)) from None
-
-
-def _now_s() -> int:
-    return int(time.time())

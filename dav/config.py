@@ -95,6 +95,8 @@ def _read_text(text: str) -> str:
 
 
 _TEXT = Reader(_read_text)
+# A file: a relative one counts from the folder of the settings file (`_resolve`).
+_PATH = Reader(_read_text, str)
 
 
 def _words(text: str) -> list[str]:
@@ -178,6 +180,123 @@ def _read_database_url(text: str) -> str:
     raise ValueError(f"SQLite and PostgreSQL are known here{_nearest(scheme, known)}")
 
 
+def _read_ldap_urls(text: str) -> tuple[str, ...]:
+    needed = "addresses such as ldaps://ldap.example.org or ldap://10.0.0.5:389 are needed"
+    words = tuple(_words(text))
+    for word in words:
+        try:
+            parts = urlsplit(word)
+            port_ok = parts.port is None or 0 < parts.port < 65536
+        except ValueError:
+            raise ValueError(needed) from None
+        if parts.scheme not in ("ldap", "ldaps") or not parts.hostname or not port_ok or "@" in parts.netloc:
+            raise ValueError(needed)
+        if parts.path not in ("", "/") or parts.query or parts.fragment:
+            raise ValueError(f"{needed}; the search base is auth_ldap.base")
+    return words
+
+
+def _read_template(*marks: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        for found in re.findall(r"\{([^{}]*)\}", text):
+            if found not in marks:
+                raise ValueError(f"{{{found}}} is not known; {_or(tuple(f'{{{mark}}}' for mark in marks))}")
+        if text and not any(f"{{{mark}}}" in text for mark in marks):
+            raise ValueError(f"{_or(tuple(f'{{{mark}}}' for mark in marks))} must stand in it")
+        return text
+
+    return read
+
+
+def _read_web_url(text: str) -> str:
+    # The value may hold a password by mistake, so no message repeats it.
+    needed = "an address such as https://id.example.org/realms/home is needed"
+    if not text:
+        return ""
+    try:
+        parts = urlsplit(text)
+        port_ok = parts.port is None or 0 < parts.port < 65536
+    except ValueError:
+        raise ValueError(needed) from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or not port_ok or parts.fragment:
+        raise ValueError(needed)
+    if "@" in parts.netloc or not re.fullmatch(r"[!-~]+", text):
+        raise ValueError(f"{needed}, without a name or password in it")
+    # What goes to an authority decides who may sign in, and carries our secret: never over a network in clear.
+    if parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
+        raise ValueError("https is needed, except on this machine itself")
+    return text
+
+
+def _names(pattern: str, sentence: str, *, least: int = 0) -> Reader:
+    def read(text: str) -> tuple[str, ...]:
+        words = tuple(_words(text))
+        if len(words) < least or len(words) > 20 or not all(re.fullmatch(pattern, word) for word in words):
+            raise ValueError(sentence)
+        return words
+
+    return Reader(read, " ".join)
+
+
+def _read_field_name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9-]{1,100}", text):
+        raise ValueError("the name of a header such as X-Remote-User is needed")
+    return text
+
+
+def _read_domain(text: str) -> str:
+    if text and not re.fullmatch(r"[^\s@/\\]{1,253}", text):
+        raise ValueError("a domain such as example.org is needed")
+    return text.lower()
+
+
+def _read_service(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", text) or text in (".", ".."):
+        raise ValueError("the name of a file in /etc/pam.d is needed")
+    return text
+
+
+_SQL_PARAMETERS = ("user", "local", "domain")
+_MAIL_STACK = _choice("postfixadmin", "iredmail", "mailcow", "modoboa", "mailinabox", "mailu", "vimbadmin")
+
+
+def _read_mail_database_url(text: str) -> str:
+    # The value may hold a password, so no message repeats it.
+    if not text:
+        return ""
+    scheme, found, rest = text.partition("://")
+    kind = scheme.partition("+")[0]
+    if not found:
+        raise ValueError("a URL is needed: sqlite:////srv/mail/users.sqlite, postgresql://… or mysql://…")
+    if kind == "sqlite":
+        if not re.fullmatch(r"/[^?#]+", rest) or rest == "/:memory:" or rest.startswith("/file:"):
+            raise ValueError("a file is needed: sqlite:////srv/mail/users.sqlite; it is opened for reading only anyway")
+        return f"sqlite://{rest}"
+    drivers = {
+        "postgresql": "postgresql+psycopg",
+        "postgres": "postgresql+psycopg",
+        "mysql": "mysql+pymysql",
+        "mariadb": "mysql+pymysql",
+    }
+    if kind not in drivers:
+        raise ValueError(f"SQLite, PostgreSQL, MySQL and MariaDB are known here{_nearest(kind, ['sqlite', *drivers])}")
+    return f"{drivers[kind]}://{rest}"
+
+
+def _read_query(text: str) -> str:
+    if not text:
+        return ""
+    if not re.match(r"(?i)(select|with)\b", text) or ";" in text:
+        raise ValueError("one SELECT statement without a semicolon is needed")
+    names = re.findall(r"(?<![:\w\\]):(\w+)(?!:)", text)
+    for name in names:
+        if name not in _SQL_PARAMETERS:
+            raise ValueError(f":{name} is not known; {_or(tuple(f':{known}' for known in _SQL_PARAMETERS))}")
+    if not names:
+        raise ValueError(f"{_or(tuple(f':{known}' for known in _SQL_PARAMETERS))} must stand in it")
+    return text
+
+
 def _or(names: tuple[str, ...]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
 
@@ -244,22 +363,343 @@ class AuthConfig:
     """Who may sign in."""
 
     backends: tuple[str, ...] = _option(
-        ("local",), _choices("local"), "Where passwords are checked, in this order. local: this database."
+        ("local",),
+        _choices("local", "sql", "passwd-file", "dovecot", "imap", "smtp", "ldap", "oauth2", "proxy", "pam"),
+        "Where passwords are checked, in this order. local: this database; the others have a section each, [auth_…].",
+    )
+    create_accounts: bool = _option(
+        True, _FLAG, "Whoever signs in by another back end than local for the first time gets an account here."
+    )
+    default_domain: str = _option(
+        "",
+        Reader(lambda text: _read_login_domain(text)),
+        "Domain that is added to a login without one, such as example.org.",
+    )
+    strip_domain: str = _option(
+        "",
+        Reader(lambda text: _read_login_domain(text)),
+        "Domain that is cut off the names of accounts: the rest is unique.",
+    )
+    dav_requires_app_password: bool = _option(
+        False, _FLAG, "Devices must use app passwords; the main password is refused for calendars, contacts and files."
+    )
+    allow_insecure: bool = _option(
+        False,
+        _FLAG,
+        "Take passwords over plain http from other machines. Without it only https, loopback and proxies saying https.",
     )
     cache_seconds: int = _option(
         300,
         _number(0, 86400),
-        "How long a verified password is remembered in memory; a changed one counts at once all the same. 0: never.",
+        "How long a verified password is remembered in memory; a changed one counts at once for local and sql. 0: never.",
+    )
+    grace_seconds: int = _option(
+        86_400,
+        _number(0, 2_592_000),
+        "How much longer a remembered password is taken while the back end that verified it cannot be reached.",
+    )
+    hash_threads: int = _option(2, _number(1, 64), "Passwords that one worker hashes at the same time.")
+    hash_queue: int = _option(
+        200, _number(1, 10_000), "Passwords that may wait to be hashed; more are told to come back."
+    )
+    guard_free_failures: int = _option(
+        5, _number(1, 1000), "Wrong passwords of one login from one network before the next ones have to wait."
+    )
+    guard_delay_max_seconds: int = _option(
+        30, _number(0, 600), "Longest time that a sign-in waits after many wrong passwords; it doubles up to this."
     )
     realm: str = _option(
         "Davenport", Reader(lambda text: _read_realm(text)), "Name that clients show when they ask for the password."
     )
 
 
+def _read_login_domain(text: str) -> str:
+    domain = text.strip().removeprefix("@").casefold()
+    if domain and not re.fullmatch(r"[^\s@/:%<>\"\\]{1,253}", domain):
+        raise ValueError("a domain such as example.org is needed, or nothing")
+    return domain
+
+
 def _read_realm(text: str) -> str:
     if not re.fullmatch(r"[ !#-\[\]-~]{1,100}", text):
         raise ValueError("printable ASCII without quotes and backslashes is needed, at most 100 characters")
     return text
+
+
+JWT_ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+_ATTRIBUTES = _names(r"[A-Za-z][A-Za-z0-9;-]{0,63}", "names of attributes are needed, such as mail uid", least=1)
+_CLAIMS = _names(r"[A-Za-z0-9_.:/-]{1,128}", "names of claims are needed, such as email preferred_username")
+
+
+@dataclass(frozen=True, slots=True)
+class AuthLdapConfig:
+    """The directory that is asked when auth.backends names ldap."""
+
+    url: tuple[str, ...] = _option(
+        (),
+        Reader(_read_ldap_urls, " ".join),
+        "ldaps://host or ldap://host; several are tried in this order.",
+    )
+    start_tls: bool = _option(True, _FLAG, "Encrypt ldap:// by StartTLS before anything is said. ldaps:// always is.")
+    ca_file: str = _option(
+        "", _PATH, "PEM file with the authority that signed the directory's certificate. Empty: the system's."
+    )
+    bind_dn: str = _option("", _TEXT, "Who searches: a DN that may read people. Empty: anonymously.")
+    bind_password: str = _option("", _TEXT, "The password of bind_dn.")
+    bind_password_file: str = _option("", _PATH, "File whose first line is the password of bind_dn.")
+    base: str = _option("", _TEXT, "DN below which people are searched. Empty: no search; user_dn is needed.")
+    filter: str = _option(
+        "(|(mail={login})(uid={login}))",
+        Reader(_read_template("login", "local", "domain")),
+        "How a person is found: {login} as typed, {local} and {domain} before and after its @.",
+    )
+    user_dn: str = _option(
+        "",
+        Reader(_read_template("login", "local", "domain")),
+        "DN (or another name to bind with) made from the login instead of a search: uid={local},ou=people,dc=example.",
+    )
+    name_attributes: tuple[str, ...] = _option(
+        ("mail", "uid"), _ATTRIBUTES, "The account's name is the value of the first of these that a person has."
+    )
+    address_attributes: tuple[str, ...] = _option(
+        ("mail", "mailAlternateAddress", "proxyAddresses"),
+        _ATTRIBUTES,
+        "Where addresses are. The primary one is that with SMTP: before it, else the first.",
+    )
+    display_name_attributes: tuple[str, ...] = _option(
+        ("displayName", "cn"), _ATTRIBUTES, "Name to show, from the first of these that a person has."
+    )
+    group: str = _option("", _TEXT, "DN of a group; only its members may sign in. Empty: everybody who is found.")
+    group_filter: str = _option(
+        "(|(member={dn})(uniqueMember={dn})(memberUid={uid}))",
+        Reader(_read_template("dn", "uid", "name")),
+        "What of the group proves a member, for directories without memberOf: {dn}, {uid} or {name} of the person.",
+    )
+    timeout_seconds: int = _option(5, _number(1, 60), "How long one step (connect, search, bind) may take.")
+    threads: int = _option(8, _number(1, 64), "Checks that one worker does at the same time.")
+
+
+@dataclass(frozen=True, slots=True)
+class AuthOAuth2Config:
+    """The authority whose tokens (Authorization: Bearer) are taken when auth.backends names oauth2."""
+
+    issuer: str = _option(
+        "", Reader(_read_web_url), "Address of the authority, as in its tokens: https://id.example.org/realms/home."
+    )
+    method: str = _option(
+        "jwt",
+        _choice("jwt", "introspection"),
+        "jwt: tokens are verified with the issuer's published keys. introspection: the authority is asked (RFC 7662).",
+    )
+    audience: tuple[str, ...] = _option(
+        (),
+        _names(r"[!-~]{1,255}", "names without spaces are needed"),
+        "Tokens must be made for one of these (claim aud). jwt: needed.",
+    )
+    algorithms: tuple[str, ...] = _option(
+        ("RS256", "ES256", "EdDSA"), _choices(*JWT_ALGORITHMS), "Signatures that are believed."
+    )
+    scope: str = _option(
+        "", Reader(lambda text: _read_scope(text)), "A scope that tokens must have. Empty: none is needed."
+    )
+    jwks_url: str = _option(
+        "", Reader(_read_web_url), "Where the keys are. Empty: as the issuer's openid-configuration says."
+    )
+    introspection_url: str = _option(
+        "", Reader(_read_web_url), "Where tokens are asked about. Empty: as the issuer's openid-configuration says."
+    )
+    client_id: str = _option("", _TEXT, "Our name at the authority, for introspection.")
+    client_secret: str = _option("", _TEXT, "Our secret at the authority.")
+    client_secret_file: str = _option("", _PATH, "File whose first line is our secret.")
+    name_claims: tuple[str, ...] = _option(
+        ("email",),
+        _CLAIMS,
+        "The account's name is the first of these that a token has; an email that is not verified is passed over.",
+    )
+    address_claims: tuple[str, ...] = _option(("email",), _CLAIMS, "Where the person's addresses are.")
+    display_name_claims: tuple[str, ...] = _option(("name",), _CLAIMS, "Where the name to show is.")
+    as_password: bool = _option(
+        False,
+        _FLAG,
+        "Take a token in place of a password too, for clients without Bearer. With introspection everything that is "
+        "typed as password goes to the authority.",
+    )
+    ca_file: str = _option(
+        "", _PATH, "PEM file with the authority that signed the issuer's certificate. Empty: the system's."
+    )
+    timeout_seconds: int = _option(5, _number(1, 60), "How long the authority may take to answer.")
+
+
+@dataclass(frozen=True, slots=True)
+class AuthProxyConfig:
+    """Sign-in by a reverse proxy, when auth.backends names proxy: it says who it is in a header.
+
+    Believed only from server.trusted_proxies; the proxy must remove the header from what clients send.
+    """
+
+    header: str = _option("X-Remote-User", Reader(_read_field_name), "The header with the name of who signed in there.")
+
+
+@dataclass(frozen=True, slots=True)
+class AuthPamConfig:
+    """The system's own accounts, by PAM, when auth.backends names pam."""
+
+    service: str = _option("davenport", Reader(_read_service), "The file in /etc/pam.d that says how.")
+    domain: str = _option(
+        "",
+        Reader(_read_domain),
+        "Domain of the accounts: alice@DOMAIN is the system's alice, and other domains are not asked about. Empty: "
+        "logins go to PAM as they are.",
+    )
+    first_uid: int = _option(1000, _number(0, 2**31), "Accounts with smaller numbers, such as root, cannot sign in.")
+    timeout_seconds: int = _option(20, _number(1, 120), "How long PAM may take.")
+    threads: int = _option(8, _number(1, 64), "Checks that one worker does at the same time.")
+
+
+def _read_scope(text: str) -> str:
+    # RFC 6749 §3.3: a scope-token.
+    if not re.fullmatch(r"[!#-\[\]-~]{0,255}", text):
+        raise ValueError("one scope without spaces and quotes is needed")
+    return text
+
+
+def _read_socket(text: str) -> str:
+    host, colon, port = text.rpartition(":")
+    if "/" not in text and colon and host:
+        if not re.fullmatch(r"[0-9]{1,5}", port) or not 0 < int(port) < 65536 or re.search(r"[\s@]", text):
+            raise ValueError("host:port is needed, such as mail.example.org:12345")
+    elif text and text[0] != "/":
+        raise ValueError("a path from the root is needed, such as /run/dovecot/davenport-auth, or host:port")
+    return text
+
+
+def _read_word(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", text):
+        raise ValueError("a short word is needed, such as davenport or imap")
+    return text
+
+
+def _read_server(text: str) -> str:
+    if text and (len(text) > 255 or not re.fullmatch(r"[A-Za-z0-9._:\[\]-]+", text)):
+        raise ValueError("a host name or address is needed, such as mail.example.org")
+    return text.strip("[]")
+
+
+@dataclass(frozen=True, slots=True)
+class AuthDovecotConfig:
+    """Back end "dovecot": Dovecot's authentication sockets. docs/mail.md shows Dovecot's side."""
+
+    socket: str = _option(
+        "/run/dovecot/davenport-auth",
+        Reader(_read_socket),
+        "Auth-client socket: its path, or host:port in a network that nobody else can read.",
+    )
+    userdb_socket: str = _option(
+        "",
+        Reader(_read_socket),
+        "Userdb socket, to know who exists, names and addresses without a password. Empty: none.",
+    )
+    service: str = _option(
+        "davenport", Reader(_read_word), "Service that Dovecot is told, which its queries can look at (%s)."
+    )
+    timeout_seconds: int = _option(
+        30, _number(1, 120), "How long Dovecot may take; it answers wrong passwords seconds late on purpose."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class AuthImapConfig:
+    """Back end "imap": signing in at an IMAP server, for each password that is not remembered."""
+
+    host: str = _option("", Reader(_read_server), "The server, such as mail.example.org.")
+    port: int = _option(0, _number(0, 65535), "Its port; 0: 993 with tls, else 143.")
+    tls: str = _option(
+        "tls",
+        _choice("tls", "starttls", "none"),
+        "tls from the first byte, starttls, or none, which only this machine itself (127.0.0.1, ::1) allows.",
+    )
+    ca_file: str = _option(
+        "", _PATH, "PEM file of the authority that signed the server's certificate. Empty: the system's."
+    )
+    certificate_name: str = _option(
+        "", Reader(_read_server), "Name that the certificate must have, when it is not host's."
+    )
+    timeout_seconds: int = _option(30, _number(1, 120), "How long one sign-in there may take, with all its waiting.")
+    connections: int = _option(20, _number(1, 200), "Most connections at the same time, in each worker.")
+    lower_case: bool = _option(True, _FLAG, "Letter case does not count there: ALICE@ and alice@ are one account.")
+    forward_client: bool = _option(
+        False, _FLAG, "Tell the server the client's address (IMAP ID), as Dovecot's login_trusted_networks allows."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class AuthSmtpConfig:
+    """Back end "smtp": signing in at a submission server, for each password that is not remembered."""
+
+    host: str = _option("", Reader(_read_server), "The server, such as mail.example.org.")
+    port: int = _option(0, _number(0, 65535), "Its port; 0: 465 with tls, else 587.")
+    tls: str = _option(
+        "tls",
+        _choice("tls", "starttls", "none"),
+        "tls from the first byte, starttls, or none, which only this machine itself (127.0.0.1, ::1) allows.",
+    )
+    ca_file: str = _option(
+        "", _PATH, "PEM file of the authority that signed the server's certificate. Empty: the system's."
+    )
+    certificate_name: str = _option(
+        "", Reader(_read_server), "Name that the certificate must have, when it is not host's."
+    )
+    timeout_seconds: int = _option(30, _number(1, 120), "How long one sign-in there may take, with all its waiting.")
+    connections: int = _option(20, _number(1, 200), "Most connections at the same time, in each worker.")
+    lower_case: bool = _option(True, _FLAG, "Letter case does not count there: ALICE@ and alice@ are one account.")
+
+
+@dataclass(frozen=True, slots=True)
+class AuthSqlConfig:
+    """Back end "sql": the mail server's own table of mailboxes, which is only ever read. docs/mail.md has examples."""
+
+    url: str = _option(
+        "",
+        Reader(_read_mail_database_url),
+        "The mail server's database: sqlite:////srv/mail/users.sqlite, postgresql://user:password@host/name or mysql://….",
+    )
+    preset: str = _option(
+        "",
+        Reader(lambda text: _MAIL_STACK.read(text) if text else ""),
+        "Whose tables: postfixadmin, iredmail, mailcow, modoboa, mailinabox, mailu or vimbadmin. Empty: own queries.",
+    )
+    password_query: str = _option(
+        "",
+        Reader(_read_query),
+        "Own query for :user (or :local and :domain), columns user and password; several rows: each is tried.",
+    )
+    addresses_query: str = _option(
+        "", Reader(_read_query), "Own query for further addresses of :user, the first column; replaces the preset's."
+    )
+    name_query: str = _option("", Reader(_read_query), "Own query for the name that people read, the first column.")
+    default_scheme: str = _option(
+        "",
+        _TEXT,
+        "Scheme of hashes that name none: CRYPT, SSHA512, PLAIN-MD5 or others. Empty: the preset's, or CRYPT.",
+    )
+    lower_case: bool = _option(True, _FLAG, "Logins are looked up in lower case, as most mail servers have them.")
+    timeout_seconds: int = _option(5, _number(1, 60), "How long the database may take to answer.")
+
+
+@dataclass(frozen=True, slots=True)
+class AuthPasswdFileConfig:
+    """Back end "passwd-file": a file with a line for each person, of Dovecot, docker-mailserver or htpasswd."""
+
+    file: str = _option(
+        "",
+        _PATH,
+        "Lines user:hash[:…:extra fields] (Dovecot, htpasswd) or user|hash (docker-mailserver), re-read on change.",
+    )
+    aliases_file: str = _option(
+        "", _PATH, "Lines alias target[,target], as docker-mailserver's postfix-virtual.cf: further addresses."
+    )
+    default_scheme: str = _option("CRYPT", _TEXT, "Scheme of hashes that name none.")
+    lower_case: bool = _option(True, _FLAG, "Logins that are not found as sent are looked up in lower case.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,7 +715,25 @@ class Limits:
         "Largest calendar object or contact; announced to clients as max-resource-size.",
     )
     resource_lines: int = _option(
-        200_000, _number(1000, 10_000_000), "Most lines of a calendar object; each costs memory while it is read."
+        100_000,
+        _number(1000, 10_000_000),
+        "Most lines of a calendar object; four times as many (also of a contact) when the parts of folded ones count.",
+    )
+    contact_lines: int = _option(20_000, _number(1000, 10_000_000), "Most lines of a contact.")
+    resource_parameters: int = _option(
+        200_000,
+        _number(1000, 10_000_000),
+        "Most parameters, and values in lists of them, of all lines of a calendar object or contact.",
+    )
+    rules: int = _option(100, _number(1, 10_000), "Most recurrence rules (RRULE and EXRULE) in one calendar object.")
+    dates: int = _option(
+        10_000,
+        _number(100, 1_000_000),
+        "Most dates that one calendar object lists: RDATE, EXDATE, FREEBUSY, and changed occurrences.",
+    )
+    time_zones: int = _option(100, _number(10, 10_000), "Most time zones that one calendar object names or defines.")
+    observances: int = _option(
+        1000, _number(10, 1000), "Most STANDARD and DAYLIGHT blocks of the time zones that one calendar object defines."
     )
     file_bytes: int = _option(2 * _GIB, _size(_KIB, 1024 * _GIB), "Largest file under /dav/files/.")
     multiget_hrefs: int = _option(5000, _number(100, 1_000_000), "Most resources that one multiget report may name.")
@@ -314,6 +772,11 @@ class Limits:
     )
     lock_seconds: int = _option(86_400, _number(60, 31_536_000), "Longest time-out of a WebDAV lock.")
     locks: int = _option(1000, _number(10, 1_000_000), "Most WebDAV locks of one account at the same time.")
+    body_memory: int = _option(
+        256 * _MIB,
+        _size(16 * _MIB, 1024 * _GIB),
+        "Most bytes of request bodies that one worker holds in memory; larger ones wait for room, then get 503.",
+    )
     body_seconds: int = _option(3600, _number(5, 86_400), "Time in which the body of a request must have arrived.")
     spool_bytes: int = _option(
         _GIB, _size(_MIB, 1024 * _GIB), "Most bytes of long answers that wait on disk for slow clients, in each worker."
@@ -344,6 +807,17 @@ class HistoryConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class MailAccountsConfig:
+    """The accounts here for a mail server on this machine, see docs/mail.md; with PostgreSQL it reads the views."""
+
+    file: str = _option(
+        "",
+        _PATH,
+        "SQLite file that is kept equal to the views mail_users and mail_addresses; its folder must be there.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class DirectoryConfig:
     """What accounts see of each other."""
 
@@ -361,10 +835,20 @@ class Config:
     server: ServerConfig = field(default_factory=ServerConfig)
     database: DatabaseConfig = field(default_factory=DatabaseConfig)
     auth: AuthConfig = field(default_factory=AuthConfig)
+    auth_sql: AuthSqlConfig = field(default_factory=AuthSqlConfig)
+    auth_passwd_file: AuthPasswdFileConfig = field(default_factory=AuthPasswdFileConfig)
+    auth_ldap: AuthLdapConfig = field(default_factory=AuthLdapConfig)
+    auth_oauth2: AuthOAuth2Config = field(default_factory=AuthOAuth2Config)
+    auth_proxy: AuthProxyConfig = field(default_factory=AuthProxyConfig)
+    auth_pam: AuthPamConfig = field(default_factory=AuthPamConfig)
+    auth_dovecot: AuthDovecotConfig = field(default_factory=AuthDovecotConfig)
+    auth_imap: AuthImapConfig = field(default_factory=AuthImapConfig)
+    auth_smtp: AuthSmtpConfig = field(default_factory=AuthSmtpConfig)
     limits: Limits = field(default_factory=Limits)
     log: LogConfig = field(default_factory=LogConfig)
     history: HistoryConfig = field(default_factory=HistoryConfig)
     directory: DirectoryConfig = field(default_factory=DirectoryConfig)
+    mail_accounts: MailAccountsConfig = field(default_factory=MailAccountsConfig)
     path: Path | None = None
 
 
@@ -372,10 +856,20 @@ SECTIONS: dict[str, type[Any]] = {
     "server": ServerConfig,
     "database": DatabaseConfig,
     "auth": AuthConfig,
+    "auth_sql": AuthSqlConfig,
+    "auth_passwd_file": AuthPasswdFileConfig,
+    "auth_ldap": AuthLdapConfig,
+    "auth_oauth2": AuthOAuth2Config,
+    "auth_proxy": AuthProxyConfig,
+    "auth_pam": AuthPamConfig,
+    "auth_dovecot": AuthDovecotConfig,
+    "auth_imap": AuthImapConfig,
+    "auth_smtp": AuthSmtpConfig,
     "limits": Limits,
     "log": LogConfig,
     "history": HistoryConfig,
     "directory": DirectoryConfig,
+    "mail_accounts": MailAccountsConfig,
 }
 
 
@@ -491,9 +985,12 @@ def _environment(environ: Mapping[str, str]) -> Iterator[tuple[str, str, str, st
     for variable in sorted(environ):
         if not variable.startswith(_ENV_PREFIX):
             continue
-        section, _, key = variable.removeprefix(_ENV_PREFIX).lower().partition("_")
-        # Variables of other sections are not ours to judge: container platforms make names such as DAVENPORT_PORT.
-        if section in SECTIONS:
+        rest = variable.removeprefix(_ENV_PREFIX).lower()
+        # The longest section wins: DAVENPORT_AUTH_SQL_URL is url in [auth_sql], not sql_url in [auth]. Variables of
+        # other sections are not ours to judge: container platforms make names such as DAVENPORT_PORT.
+        section = max((name for name in SECTIONS if rest.startswith(f"{name}_")), key=len, default="")
+        key = rest.removeprefix(f"{section}_")
+        if section:
             where = f"environment variable {variable}"
             _known_key(section, key, where)
             yield section, key, environ[variable].strip(), where
@@ -527,4 +1024,23 @@ def _resolve(config: Config) -> Config:
         url = f"sqlite:///{file}{mark}{query}"
         if not database.files:
             files = file.with_name(f"{file.stem}.files")
-    return dataclasses.replace(config, server=server, database=DatabaseConfig(url=url, files=str(files)))
+    mail_url = config.auth_sql.url
+    if mail_url.startswith("sqlite:///"):
+        mail_url = f"sqlite:///{folder / mail_url.removeprefix('sqlite:///')}"
+        config = dataclasses.replace(config, auth_sql=dataclasses.replace(config.auth_sql, url=mail_url))
+    if config.mail_accounts.file and not url.startswith("sqlite:"):
+        # One machine's job would write it, and the others' copies would grow old.
+        raise ConfigError(
+            f"{config.path or 'settings'}: mail_accounts.file is for SQLite; PostgreSQL's views can be read as they are"
+        )
+    with_files = [name for name in SECTIONS if name.startswith("auth_") or name == "mail_accounts"]
+    back_ends = {name: _absolute(getattr(config, name), folder) for name in with_files}
+    return dataclasses.replace(config, server=server, database=DatabaseConfig(url=url, files=str(files)), **back_ends)
+
+
+def _absolute(section: Any, folder: Path) -> Any:
+    """The section with its files (`_PATH`) counted from the folder; what is not set stays empty."""
+    files = [item.name for item in dataclasses.fields(section) if item.metadata["reader"] is _PATH]
+    return dataclasses.replace(
+        section, **{name: str(folder / getattr(section, name)) for name in files if getattr(section, name)}
+    )

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 from storage.records import Account, Blob, Collection, ObjectRecord
 
 if TYPE_CHECKING:
+    from dav.auth.backend import Scope
     from dav.config import Config
     from dav.ical.tz import Zone
     from dav.urls import Place, Urls
+    from storage.blobs import BlobWriter
     from storage.engine import Conn, Store
 
 
@@ -20,7 +22,8 @@ class Request:
     """One request as it came, its body read under its limit, nothing parsed.
 
     headers: lower-case names; repeated fields joined with ", ". body: b"" when none. blob: set instead of body for a
-    PUT that was streamed to the blob folder. scheme, host: as the client sees them (through trusted proxies).
+    PUT that was streamed to disk; upload: the same, to be placed before its row commits, else it is removed. scheme,
+    host: as the client sees them (through trusted proxies).
     """
 
     method: str
@@ -34,6 +37,7 @@ class Request:
     query: str = ""
     blob: Blob | None = None
     now_s: int = 0
+    upload: BlobWriter | None = None
 
     def header(self, name: str, default: str = "") -> str:
         """Value of a header field by its lower-case name."""
@@ -49,7 +53,8 @@ class Ctx:
     """Everything that handle() may use. account: who is signed in. now_s: seconds since 1970 UTC, one a request.
 
     lane: the request is being answered on the event loop's thread, so nothing may take long (docs/decisions.md).
-    expanded: how much of limits.expand_instances this request has used up.
+    expanded: how much of limits.expand_instances this request has used up. scope: what the credentials are limited to;
+    None for all that the account may do.
     """
 
     conn: Conn
@@ -61,6 +66,7 @@ class Ctx:
     request: Request
     lane: bool = False
     expanded: int = 0
+    scope: Scope | None = None
 
     def leave_lane(self) -> None:
         """To be called before work that may take longer than a millisecond. Raises LeaveLane in the fast lane."""

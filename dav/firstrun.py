@@ -62,11 +62,27 @@ def prepare(config: Config, *, port: int, first_account: bool) -> int:
         print(error, file=sys.stderr)
         return 1
     try:
-        login = _first_account(store) if first_account else None
+        problem = _check_sign_in(config, store)
+        if problem:
+            print(problem, file=sys.stderr)
+            return 1
+        # A password kept here is of no use when passwords are checked elsewhere.
+        login = _first_account(store) if first_account and "local" in config.auth.backends else None
     finally:
         store.close()
     print(greeting(config, port=port, login=login, lan=_lan_address()), flush=True)
     return 0
+
+
+def _check_sign_in(config: Config, store: Store) -> str:
+    """What the sign-in back ends lack to work as they are configured, as a sentence; "" for nothing."""
+    from dav.auth import Authenticator
+
+    try:
+        Authenticator(store, config).close()
+    except settings.ConfigError as error:
+        return f"{str(error).rstrip('.')}."
+    return ""
 
 
 def _first_account(store: Store) -> tuple[str, str] | None:
@@ -115,6 +131,9 @@ def greeting(config: Config, *, port: int, login: tuple[str, str] | None, lan: s
     if config.server.host in ("0.0.0.0", "::") and not config.server.public_url and lan:
         path = f"{config.server.base_path}/"
         lines.append(f"            {_url(config, lan, port, path)}   from other devices in your network")
+        if not config.server.certificate and not config.auth.allow_insecure:
+            # What the guard of dav.auth would tell them with a 403, said to whoever can change it.
+            lines.append("            They need https: set server.certificate, or auth.allow_insecure = yes.")
     if login is None:
         return "\n".join([*lines, ""])
     lines += [f"  User      {login[0]}", f"  Password  {login[1]}", ""]
@@ -122,7 +141,8 @@ def greeting(config: Config, *, port: int, login: tuple[str, str] | None, lan: s
     lines += ["The page at the address above says what to type into each device."]
     if config.server.host in ("127.0.0.1", "::1") and not config.server.public_url:
         where = config.path.name if config.path else "config.ini"
-        lines += [f"So far only this computer can connect; to let others in, set host = 0.0.0.0 in {where}."]
+        lines += [f"So far only this computer can connect; to let others in, set host = 0.0.0.0 in {where},"]
+        lines += ["and a certificate there, or allow_insecure = yes in a network that nobody else can read."]
     return "\n".join([*lines, ""])
 
 

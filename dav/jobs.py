@@ -14,12 +14,13 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dav.errors import DavError
 from dav.methods.put import describe
 from storage import jobs as leases
-from storage import objects, purge
+from storage import mailcopy, objects, purge
 from storage.engine import transaction
 from storage.errors import StorageError
 
@@ -41,11 +42,15 @@ _log = logging.getLogger("davenport.jobs")
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One recurring job. run: does all there is to do, in small transactions; returns a sentence, or "" for nothing."""
+    """One recurring job. run: does all there is to do, in small transactions; returns a sentence, or "" for nothing.
+
+    wanted: whether these settings ask for it at all.
+    """
 
     name: str
     every_s: int
     run: Callable[[Store, Config, int], str]
+    wanted: Callable[[Config], bool] = lambda config: True
 
 
 def extend_horizon(store: Store, config: Config, now_s: int) -> str:
@@ -91,9 +96,31 @@ def purge_history(store: Store, config: Config, now_s: int) -> str:
     return f"Removed {', '.join(f'{count} {what}' for count, what in counts)}."
 
 
+def refresh_people(store: Store, config: Config, now_s: int) -> str:
+    """Asks the mail side at which addresses people can be invited, and who is not there any more."""
+    from dav.auth.refresh import refresh_people as refresh
+
+    return refresh(store, config)
+
+
+def purge_sign_in(store: Store, config: Config, now_s: int) -> str:
+    """Removes what signing in leaves behind: old counts of failures, ended app passwords, old audit rows."""
+    gone = purge.purge_sign_in(store, now_s=now_s)
+    return f"Removed {gone} rows about sign-ins of long ago." if gone else ""
+
+
+def copy_accounts(store: Store, config: Config, now_s: int) -> str:
+    """Keeps the copy of the accounts for a mail server up to date (mail_accounts.file)."""
+    changed = mailcopy.refresh(store, Path(config.mail_accounts.file))
+    return f"Wrote {changed} changes of accounts for the mail server." if changed else ""
+
+
 JOBS = (
     Job("purge", 3600, purge_history),
+    Job("purge-sign-in", 3600, purge_sign_in),
+    Job("refresh-people", 3600, refresh_people),
     Job("extend-horizon", 6 * 3600, extend_horizon),
+    Job("copy-accounts", 20, copy_accounts, lambda config: bool(config.mail_accounts.file)),
 )
 
 
@@ -114,10 +141,11 @@ async def run_for_ever(store: Store, config: Config) -> None:
     holder = f"{socket.gethostname()}:{os.getpid()}"
     loop = asyncio.get_running_loop()
     # Not at once: a server that has just been started has better things to do, and not all workers at the same moment.
-    due = {job.name: loop.time() + LOOK_EVERY_S * random.uniform(1, 3) for job in JOBS}
+    wanted = [job for job in JOBS if job.wanted(config)]
+    due = {job.name: loop.time() + LOOK_EVERY_S * random.uniform(1, 3) for job in wanted}
     while True:
         await asyncio.sleep(LOOK_EVERY_S / 2)
-        for job in JOBS:
+        for job in wanted:
             if loop.time() < due[job.name]:
                 continue
             due[job.name] = loop.time() + job.every_s
@@ -127,7 +155,7 @@ async def run_for_ever(store: Store, config: Config) -> None:
 def _run_logged(job: Job, store: Store, config: Config, holder: str) -> None:
     try:
         run_if_due(job, store, config, holder=holder, now_s=int(time.time()))
-    except StorageError as error:
+    except (StorageError, mailcopy.CopyFailed) as error:
         _log.warning("job %s: %s", job.name, error)
     except Exception:
         _log.exception("job %s failed", job.name)

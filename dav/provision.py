@@ -37,7 +37,7 @@ class NameUnusable(ValueError):
 def open_store(config: Config) -> Store:
     """Opens the configured store. Raises what storage.engine.open_store raises."""
     # Beside the threads that answer requests there are those that sign in and those of the background jobs.
-    connections = config.server.threads + 4
+    connections = config.server.threads + 6
     return engine.open_store(config.database.url, blob_dir=Path(config.database.files), threads=connections)
 
 
@@ -71,19 +71,22 @@ def provision(
     password_hash: str | None = None,
     display_name: str = "",
     addresses: Iterable[str] = (),
+    source: str = "",
 ) -> Account:
     """Makes an account with its first calendar, task list, address book, inbox and outbox; returns it.
 
     A name that is an e-mail address is also the primary address. Raises NameUnusable, storage.errors.NameTaken.
+    source: the back end at whose yes it is made; which addresses it has, that back end says (dav.auth.people).
     """
     name = check_name(name)
-    wanted = [name] if _ADDRESS.fullmatch(name) else []
+    wanted = [name] if _ADDRESS.fullmatch(name) and not source else []
     for address in map(check_address, addresses):
         if address.casefold() not in [other.casefold() for other in wanted]:
             wanted.append(address)
     account = accounts.create_account(
-        conn, name, display_name=display_name, password_hash=password_hash, addresses=tuple(wanted), now_s=now_s
-    )
+        conn, name, display_name=display_name, password_hash=password_hash, addresses=tuple(wanted),
+        source=source, now_s=now_s,
+    )  # fmt: skip
     homes = {area: collections.home(conn, account.id, area) for area in ("calendars", "addressbooks")}
     for area, collection, kind, shown, components in FIRST_COLLECTIONS:
         collections.create_collection(

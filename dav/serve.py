@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from dav import firstrun, observe
-from dav.config import Config
+from dav.config import Config, ConfigError
 from dav.version import VERSION
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ _log = logging.getLogger("davenport.serve")
 def serve(config: Config, *, first_start: bool = False) -> int:
     """Runs the server until SIGTERM or SIGINT; returns the exit status. first_start: make a first account."""
     observe.configure(config.log.level)
-    problem = _check_certificate(config)
+    problem = _check_certificate(config) or _check_backends(config)
     if problem:
         print(problem, file=sys.stderr)
         return EXIT_FAILED
@@ -137,6 +137,8 @@ def _run_worker(config: Config, listener: socket.socket, lifeline: int | None) -
     """Serves until told to stop. lifeline: a pipe whose other end the supervisor holds; its end is our end."""
     preload()
     _keep_heap_small()
+    gc.collect()
+    gc.freeze()  # the program itself is not gone through again each time that a large body makes many objects
     import uvloop
 
     # uvicorn has its own handlers while it serves, and raises what it caught once more when it has finished.
@@ -236,6 +238,17 @@ def _check_certificate(config: Config) -> str:
     except (OSError, ssl.SSLError) as error:
         files = f"{config.server.certificate} and {config.server.key}"
         return f"The certificate cannot be used ({files}): {error.strerror or error}."
+    return ""
+
+
+def _check_backends(config: Config) -> str:
+    """Which library a sign-in back end lacks, as a sentence; "" for none. The workers share what is imported."""
+    from dav import auth
+
+    try:
+        auth.import_backends(config.auth.backends)
+    except ConfigError as error:
+        return f"{str(error).rstrip('.')}."
     return ""
 
 

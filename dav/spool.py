@@ -1,4 +1,4 @@
-"""What a long answer has ready and its client has not taken yet.
+"""What waits in memory or on disk: long answers that their clients have not taken yet, and bodies that are arriving.
 
 A stream reads the store in one transaction, and a client may take hours to read what it says. Between the two stands a
 queue, so that connections of the database, snapshots and threads are needed only while something is computed.
@@ -30,6 +30,86 @@ class Room:
     def __init__(self, size: int) -> None:
         self.left = size
         self.each = size // 4
+
+
+class NoRoom(Exception):
+    """Other bodies left no room in memory for this one, for as long as it could wait."""
+
+
+class Bodies:
+    """Room in memory for the bodies of requests, of all of them together. Used on the event loop's thread.
+
+    A body takes room as it arrives, so one that was only announced takes none. One account gets half of the room at
+    most. Could all bodies only wait for each other, none would ever be complete: so one at a time may go beyond.
+    """
+
+    def __init__(self, size: int, *, wait_s: float = 10.0) -> None:
+        self.size, self.wait_s = size, wait_s
+        self.held = 0
+        self._of: dict[int, int] = {}
+        self._beyond: Held | None = None
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    def _take(self, held: Held, size: int) -> bool:
+        own = self._of.get(held.account_id, 0)
+        if own > held.bytes and own + size > self.size // 2:
+            return False
+        if self.held + size > self.size:
+            if self._beyond not in (None, held):
+                return False
+            self._beyond = held
+        self.held += size
+        self._of[held.account_id] = own + size
+        held.bytes += size
+        return True
+
+    async def _wait(self) -> None:
+        """Until room was made. Raises TimeoutError."""
+        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiting)
+        try:
+            await waiting
+        finally:
+            self._waiting.remove(waiting)
+
+    def _give_back(self, held: Held) -> None:
+        self.held -= held.bytes
+        left = self._of.get(held.account_id, 0) - held.bytes
+        if left > 0:
+            self._of[held.account_id] = left
+        else:
+            self._of.pop(held.account_id, None)
+        if self._beyond is held:
+            self._beyond = None
+        for waiting in self._waiting:
+            if not waiting.done():
+                waiting.set_result(None)
+
+
+class Held:
+    """The room that one request's body takes. account_id: whose it is, 0 for nobody's."""
+
+    __slots__ = ("_bodies", "account_id", "bytes")
+
+    def __init__(self, bodies: Bodies, account_id: int) -> None:
+        self._bodies, self.account_id, self.bytes = bodies, account_id, 0
+
+    async def take(self, size: int) -> None:
+        """Takes room for more bytes; waits for it. Raises NoRoom."""
+        if self._bodies._take(self, size):
+            return
+        try:
+            async with asyncio.timeout(self._bodies.wait_s):
+                while not self._bodies._take(self, size):
+                    await self._bodies._wait()
+        except TimeoutError:
+            raise NoRoom from None
+
+    def release(self) -> None:
+        """Gives all of it back; the body is needed no more."""
+        if self.bytes:
+            self._bodies._give_back(self)
+            self.bytes = 0
 
 
 class Spool:

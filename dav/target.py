@@ -58,6 +58,7 @@ def resolve_all(ctx: Ctx, *places: Place) -> list[Target]:
         owner = tree.owner_of(ctx, place.account)
         if owner is None:
             raise tree.foreign(ctx, place)
+        access.enter(ctx, place)
         found.append((place, owner, *collections.resolve(ctx.conn, owner.name, place.area, place.path)))
     ids = {one.id for _, _, collection, parent in found for one in (collection, parent) if one is not None}
     # The members are read after this, so that what a precondition sees is what the write then changes.

@@ -12,14 +12,15 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from dataclasses import dataclass
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from dav.errors import DavError
+from storage.text import nfc
 
 HOME_AREAS = ("calendars", "addressbooks", "files")
 NAME_BYTES_MAX = 1000  # of one path segment, decoded; DAVx5 names objects by their UID, which can be long
+_PATH_CHARS_MAX = 64 * 1024
 _SAFE = "!$&'()*+,;=:~-._"  # RFC 3986 pchar without "@": Apple's clients want %40 (one spelling, always the same)
 _PLAIN = re.compile(r"[A-Za-z0-9!$&'()*+,;=:~\-._]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
@@ -60,6 +61,8 @@ class Urls:
         Raises DavError(404) for what is not ours, DavError(400) for paths that name nothing anywhere: encoded slashes,
         "." and ".." segments, control characters, bytes that are not UTF-8; and DavError(414) for over-long names.
         """
+        if len(raw_path) > _PATH_CHARS_MAX:  # of a request it cannot be longer; of an address in a body it can
+            raise DavError(414, detail="The address is too long.")
         if self.base:
             if raw_path != self.base and not raw_path.startswith(self.base + "/"):
                 raise DavError(404, detail="This address is outside the prefix that this server is mounted at.")
@@ -133,7 +136,7 @@ def decode_segment(segment: str) -> str:
     """One path segment, percent-decoded once, NFC. Raises DavError(400), DavError(414) for a name that is too long."""
     if "%" in segment or not segment.isascii():
         try:
-            segment = unicodedata.normalize("NFC", unquote_to_bytes(segment).decode())
+            segment = nfc(unquote_to_bytes(segment).decode())
         except UnicodeDecodeError:
             raise DavError(400, detail="The path is not UTF-8.") from None
     if segment in (".", "..") or "/" in segment or _CONTROL.search(segment):

@@ -29,8 +29,10 @@ if TYPE_CHECKING:
 
 VERSIONS = ("3.0", "4.0")  # what address-data can be asked for; 2.1 is taken, but never given (RFC 6352 §6.2.2)
 NESTING_MAX = 4
-LINES_MAX = 100_000
+LINES_MAX = 1_000_000
 PROPS_MAX = 500
+# Characters of the properties that are indexed. They are names, numbers and addresses.
+INDEXED_CHARS_MAX = 100_000
 
 INDEXED = ("FN", "N", "NICKNAME", "ORG", "EMAIL", "TEL")
 _COLUMNS = {name: name.lower() for name in INDEXED}
@@ -71,8 +73,19 @@ class CardObject:
     lines: tuple[Line, ...]
 
 
-def check_card(body: bytes, *, size_max: int) -> CardObject:
+def check_card(
+    body: bytes,
+    *,
+    size_max: int,
+    lines_max: int = LINES_MAX,
+    folded_max: int | None = None,
+    params_max: int | None = None,
+    indexed_max: int | None = None,
+) -> CardObject:
     """The one card that `body` is.
+
+    lines_max: properties; folded_max: the lines that they are folded into; params_max: parameters of all lines;
+    indexed_max: characters of the properties in INDEXED. None = any number (of folded lines: four of each).
 
     Raises DavError 403 with a precondition of RFC 6352 §6.3.2.1: max-resource-size (size_max, in bytes),
     supported-address-data (another version) or valid-address-data; the detail names the line.
@@ -80,7 +93,7 @@ def check_card(body: bytes, *, size_max: int) -> CardObject:
     if len(body) > size_max:
         raise DavError(403, cr("max-resource-size"), f"The card has {len(body)} bytes; at most {size_max} are stored.")
     try:
-        document = read(body, depth_max=NESTING_MAX, lines_max=LINES_MAX)
+        document = read(body, depth_max=NESTING_MAX, lines_max=lines_max, folded_max=folded_max, params_max=params_max)
     except LineError as error:
         raise _invalid(f"Not a vCard: {error}.") from None
     card = _only_card(document)
@@ -88,6 +101,7 @@ def check_card(body: bytes, *, size_max: int) -> CardObject:
     _check_lines(card)
     uid: str | None = None
     is_group = False
+    indexed = 0
     lines = tuple(line for line in property_lines(card, version) if isinstance(line, Line))
     for line in lines:
         name = line.name
@@ -96,6 +110,12 @@ def check_card(body: bytes, *, size_max: int) -> CardObject:
             if uid is not None and value and value != uid:
                 raise _invalid(f"line {line.number}: UID: the card has two different ones.")
             uid = value or uid
+        elif name in _COLUMNS:
+            indexed += len(line.value)
+            if indexed_max is not None and indexed > indexed_max:
+                raise _invalid(
+                    f"line {line.number}: {name}: names, numbers and addresses are longer than {indexed_max}."
+                )
         elif name in ("KIND", "X-ADDRESSBOOKSERVER-KIND") and line.value.strip().lower() == "group":
             is_group = True
     return CardObject(card, version, uid, is_group, lines)

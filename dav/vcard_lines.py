@@ -22,6 +22,10 @@ _CHARSET_PARAM = re.compile(r';CHARSET="?([^";:,]*)"?', re.I)
 _SOFT_BREAK = re.compile(rb"=[ \t]*(?:\r?\n|\r)")
 _FOLD = re.compile(rb"(?:\r?\n|\r)[ \t]")
 
+# Characters that were escaped already, while those that were not are being escaped; halves of surrogate pairs, which
+# no decoding makes.
+_ESCAPED = {"\\": "\udc00", ";": "\udc01", ",": "\udc02"}
+
 # Properties whose value has parts between semicolons (vCard 2.1 §2.3, RFC 2426 §3.1.2, §3.2.1, §3.5.5).
 STRUCTURED = frozenset({"N", "ADR", "ORG"})
 # Values that are lists at commas (RFC 2426 §3.1.3, §3.7.1); elsewhere vCard 2.1 writes a comma bare.
@@ -134,27 +138,13 @@ def escape_21(text: str, *, quoted: bool, lists: bool = False) -> str:
     quoted-printable (quoted), where a line break is =0D=0A. lists: a bare comma separates values and stays.
     """
     text = text.replace("\r\n", "\n").replace("\r", "\n")
-    out: list[str] = []
-    index = 0
-    while index < len(text):
-        char = text[index]
-        index += 1
-        if char == "\\" and index < len(text):
-            following = text[index]
-            if following in ";,":
-                out.append("\\" + following)
-                index += 1
-            elif not quoted and following in "nN\\:":
-                out.append({"n": "\\n", "N": "\\n", "\\": "\\\\", ":": ":"}[following])
-                index += 1
-            else:
-                out.append("\\\\")
-        elif char in "\\;":
-            out.append("\\" + char)
-        elif char == ",":
-            out.append("," if lists else "\\,")
-        elif char == "\n":
-            out.append("\\n")
-        else:
-            out.append(char)
-    return "".join(out)
+    if not quoted:
+        text = text.replace("\\\\", _ESCAPED["\\"]).replace("\\n", "\n").replace("\\N", "\n").replace("\\:", ":")
+    for char in ";,":
+        text = text.replace("\\" + char, _ESCAPED[char])
+    text = text.replace("\\", "\\\\").replace(";", "\\;").replace("\n", "\\n")
+    if not lists:
+        text = text.replace(",", "\\,")
+    for char, held in _ESCAPED.items():
+        text = text.replace(held, "\\" + char)
+    return text

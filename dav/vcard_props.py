@@ -10,7 +10,7 @@ from dav import vcard_values as values
 from dav.ical.lines import Component, Line, encode_param, escape, fold
 from dav.vcard_lines import property_lines, value_of_21
 
-_PARAM = re.compile(r';[^=;:"]*(?:=(?:"[^"]*"|[^";:,])*(?:,(?:"[^"]*"|[^";:,])*)*)?')
+_PARAM = re.compile(r';[^=;:"]*+(?:=(?:"[^"]*+"|[^";:]++)*+)?')
 _WORD = re.compile(r"[A-Za-z0-9-]+")
 _BARE_ENCODINGS = {"BASE64": "b", "B": "b", "QUOTED-PRINTABLE": "", "7BIT": "", "8BIT": ""}
 BINARY = frozenset({"PHOTO", "LOGO", "SOUND", "KEY"})

@@ -15,8 +15,10 @@ _DATE = re.compile(
 )
 _NO_YEAR = re.compile(r"--(\d\d)-?(\d\d)", re.A)
 _OFFSET = re.compile(r"([+-]\d\d):?(\d\d)", re.A)
-_GEO_3 = re.compile(r"\s*([+-]?\d+(?:\.\d+)?)\s*\\?[;,]\s*([+-]?\d+(?:\.\d+)?)\s*", re.A)
-_GEO_4 = re.compile(r"geo:([+-]?\d+(?:\.\d+)?)\\?,([+-]?\d+(?:\.\d+)?)", re.A | re.I)
+# Possessive: millions of digits would else be tried at each length.
+_DEGREES = r"[+-]?\d++(?:\.\d++)?+"
+_GEO_3 = re.compile(rf"\s*+({_DEGREES})\s*+\\?[;,]\s*+({_DEGREES})\s*+", re.A)
+_GEO_4 = re.compile(rf"geo:({_DEGREES})\\?,({_DEGREES})", re.A | re.I)
 _DATA = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(;base64)?\\?,(.*)", re.A | re.I | re.S)
 _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,3}", re.A)
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:", re.A)

@@ -12,6 +12,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_BYTES_MAX = 64 * 1024
 HEAD_SECONDS_MAX = 30.0
+# Key of the scope: the request came from a trusted proxy itself.
+PEER_TRUSTED = "davenport.peer_trusted"
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -120,6 +122,8 @@ class TrustedProxies:
             elif name == b"x-forwarded-for":
                 forwarded += [part.strip() for part in value.decode("latin-1").split(",")]
         changed = dict(scope)
+        # For what only a proxy may say, such as who has signed in there: "client" no longer tells who the peer is.
+        changed[PEER_TRUSTED] = True
         if proto in ("http", "https"):
             changed["scheme"] = proto
         if _HOST.fullmatch(host):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from storage import schema
 from storage.engine import Conn, Row, Statement, clean
 from storage.errors import NameTaken, NameTooLong, NotFound
 from storage.records import Account
+from storage.text import nfc
 
 # The homes of every account, one an area.
 AREAS = ("calendars", "addressbooks", "files")
@@ -32,7 +32,7 @@ def fold(text: str) -> str:
     """Key under which a name or an address is found: case-folded, NFC."""
     if text.isascii():
         return clean(text).lower()
-    return unicodedata.normalize("NFC", clean(unicodedata.normalize("NFC", text)).casefold())
+    return nfc(clean(nfc(text)).casefold())
 
 
 def create_account(
@@ -45,13 +45,14 @@ def create_account(
     locale: str = "",
     time_zone: str = "",
     addresses: Iterable[str] = (),
+    source: str = "",
     now_s: int,
 ) -> Account:
-    """Make an account with its three homes. addresses: the primary one first.
+    """Make an account with its three homes. addresses: the primary one first. source: the back end that knows it.
 
     Raises NameTaken when an account has the name, or any account one of the addresses; NameTooLong.
     """
-    name = _checked(unicodedata.normalize("NFC", clean(name)))
+    name = _checked(nfc(clean(name)))
     account_id = _INSERT.scalar(
         conn,
         name=name,
@@ -63,6 +64,7 @@ def create_account(
         locale=clean(locale),
         time_zone=clean(time_zone),
         created_s=now_s,
+        source=clean(source),
     )
     if account_id is None:
         raise NameTaken(name)
@@ -120,6 +122,44 @@ def set_password_hash(conn: Conn, account_id: int, password_hash: str | None) ->
     _found(_SET_PASSWORD.run(conn, account_id=account_id, new_hash=password_hash), account_id)
 
 
+def replace_password_hash(conn: Conn, account_id: int, *, old: str, new: str) -> bool:
+    """Put another hash of the same password in the place of `old`; what is remembered stays valid.
+
+    False, with nothing changed, when the account has another hash by now.
+    """
+    return bool(_REPLACE_PASSWORD.run(conn, account_id=account_id, old_hash=old, new_hash=new))
+
+
+def rename_account(conn: Conn, account_id: int, new_name: str) -> Account:
+    """Give the account another name, as a renamed mailbox has; its address of the old name, if any, follows.
+
+    Remembered credentials are void from now on (auth_seq). Raises NameTaken when another account has the name or the
+    address, NameTooLong, NotFound.
+    """
+    new_name = _checked(nfc(clean(new_name)))
+    new_key = _checked(fold(new_name))
+    account = _require(conn, account_id)
+    other = account_by_name(conn, new_name)
+    if other is not None and other.id != account_id:
+        raise NameTaken(new_name)
+    _found(_RENAME.run(conn, account_id=account_id, new_name=new_name, new_key=new_key), account_id)
+    old_key = fold(account.name)
+    if old_key in map(fold, account.addresses):
+        owner = account_by_address(conn, new_name)
+        if owner is not None and owner.id != account_id:
+            raise NameTaken(new_name)
+        if owner is None or new_key == old_key:
+            _RENAME_ADDRESS.run(
+                conn, account_id=account_id, old_key=old_key, new_address=new_name, new_address_key=new_key
+            )
+        else:
+            primary = fold(account.addresses[0]) == old_key
+            _DELETE_ADDRESS.run(conn, account_id=account_id, address_key=old_key)
+            if primary:
+                add_address(conn, account_id, new_name, primary=True)
+    return _require(conn, account_id)
+
+
 def set_active(conn: Conn, account_id: int, active: bool) -> None:
     """Let the account sign in, or not; remembered credentials are void from now on (auth_seq). Raises NotFound."""
     _found(_SET_ACTIVE.run(conn, account_id=account_id, new_active=int(active)), account_id)
@@ -161,14 +201,14 @@ def add_address(conn: Conn, account_id: int, address: str, *, primary: bool = Fa
 
     Raises NameTaken when another account has it, NotFound, NameTooLong.
     """
-    address = _checked(unicodedata.normalize("NFC", clean(address)))
+    address = _checked(nfc(clean(address)))
     key = _checked(fold(address))
     if account_by_id(conn, account_id) is None:
         raise NotFound(f"account {account_id}")
     if primary:
         _UNSET_PRIMARY.run(conn, account_id=account_id)
     inserted = _INSERT_ADDRESS.scalar(
-        conn, account_id=account_id, address=address, address_key=key, is_primary=int(primary)
+        conn, account_id=account_id, address=address, address_key=key, is_primary=int(primary), source=""
     )
     if inserted is None:
         owner = account_by_address(conn, address)
@@ -182,6 +222,59 @@ def remove_address(conn: Conn, account_id: int, address: str) -> None:
     """Remove an address of the account. Raises NotFound when it has none like this."""
     if not _DELETE_ADDRESS.run(conn, account_id=account_id, address_key=fold(address)):
         raise NotFound(address)
+
+
+def sourced_addresses(conn: Conn, account_id: int, source: str) -> list[str]:
+    """The account's addresses that a back end has named, the primary one first. One statement."""
+    return [row[0] for row in _OF_SOURCE.all(conn, account_id=account_id, source=clean(source))]
+
+
+def set_sourced_addresses(conn: Conn, account_id: int, source: str, addresses: Iterable[str]) -> list[str]:
+    """Make these (the primary one first) the addresses that the back end `source` names; others' stay as they are.
+
+    Returns those that another account has, which keeps them. Afterwards exactly one address is primary when there is
+    any: one put there by hand stays it, else it is the first of these. Raises NotFound, NameTooLong.
+    """
+    source = clean(source)
+    if _a_lock(conn, account_id) is None:
+        raise NotFound(f"account {account_id}")
+    wanted: dict[str, str] = {}
+    for address in addresses:
+        address = _checked(nfc(clean(address)))
+        wanted.setdefault(_checked(fold(address)), address)
+    rows = _ADDRESSES.all(conn, account_id=account_id)
+    for _, key, row_source, _ in rows:
+        if row_source == source and key not in wanted:
+            _DELETE_ADDRESS.run(conn, account_id=account_id, address_key=key)
+    own = {key for _, key, _, _ in rows}
+    conflicts = []
+    # In one order for everybody: two accounts that want each other's addresses must not wait for each other.
+    for key in sorted(wanted):
+        if key in own:
+            continue
+        inserted = _INSERT_ADDRESS.scalar(
+            conn, account_id=account_id, address=wanted[key], address_key=key, is_primary=0, source=source
+        )
+        if inserted is None:
+            conflicts.append(wanted[key])
+    _choose_primary(conn, account_id, source, list(wanted))
+    return conflicts
+
+
+def _choose_primary(conn: Conn, account_id: int, source: str, preferred: list[str]) -> None:
+    rows = _ADDRESSES.all(conn, account_id=account_id)
+    primaries = [key for _, key, _, is_primary in rows if is_primary]
+    by_hand = [key for _, key, row_source, is_primary in rows if is_primary and row_source != source]
+    there = [key for _, key, _, _ in rows]
+    chosen = next(iter([*by_hand, *(key for key in preferred if key in there), *there]), None)
+    if chosen is not None and primaries != [chosen]:
+        _UNSET_PRIMARY.run(conn, account_id=account_id)
+        _SET_PRIMARY.run(conn, address_key=chosen)
+
+
+def _a_lock(conn: Conn, account_id: int) -> int | None:
+    """Takes the account's row: two that set its addresses at the same time come one after the other."""
+    return account_id if _TOUCH.run(conn, account_id=account_id) else None
 
 
 def usage_bytes(conn: Conn, account_id: int) -> int:
@@ -229,14 +322,15 @@ def _accounts(rows: Sequence[Row]) -> list[Account]:
         while end < len(rows) and rows[end][0] == rows[start][0]:
             end += 1
         row = rows[start]
-        addresses = tuple(row[12] for row in rows[start:end] if row[12] is not None)
-        (account_id, name, display_name, kind, password, auth_seq, locale, zone, quota, active, admin, created_s) = row[
-            :12
-        ]
+        addresses = tuple(row[13] for row in rows[start:end] if row[13] is not None)
+        (
+            account_id, name, display_name, kind, password, auth_seq, locale, zone, quota, active, admin, created_s,
+            source, _,
+        ) = row  # fmt: skip
         found.append(
             Account(
                 account_id, name, display_name, kind, password, auth_seq, locale, zone, quota, active == 1, admin == 1,
-                created_s, addresses,
+                created_s, addresses, source,
             )
         )  # fmt: skip
         start = end
@@ -245,7 +339,7 @@ def _accounts(rows: Sequence[Row]) -> list[Account]:
 
 _COLUMNS = (
     _a.c.id, _a.c.name, _a.c.display_name, _a.c.kind, _a.c.password_hash, _a.c.auth_seq, _a.c.locale, _a.c.time_zone,
-    _a.c.quota_bytes, _a.c.active, _a.c.admin, _a.c.created_s,
+    _a.c.quota_bytes, _a.c.active, _a.c.admin, _a.c.created_s, _a.c.source,
 )  # fmt: skip
 _CHANGEABLE = frozenset({"display_name", "locale", "time_zone", "kind", "quota_bytes", "admin"})
 _UPDATES: dict[frozenset[str], Statement] = {}
@@ -292,7 +386,7 @@ _INSERT = _insert_or_nothing(
     {
         **_params(
             "name", "name_key", "display_name", "display_key", "kind", "password_hash", "locale", "time_zone",
-            "created_s",
+            "created_s", "source",
         ),
         "auth_seq": 1, "used_bytes": 0, "active": 1, "admin": 0,
     },
@@ -334,6 +428,32 @@ _SET_PASSWORD = Statement(
     .where(_a.c.id == sa.bindparam("account_id"))
     .values(password_hash=sa.bindparam("new_hash"), auth_seq=_a.c.auth_seq + 1)
 )
+_REPLACE_PASSWORD = Statement(
+    _a.update()
+    .where(_a.c.id == sa.bindparam("account_id"), _a.c.password_hash == sa.bindparam("old_hash"))
+    .values(password_hash=sa.bindparam("new_hash"))
+)
+_RENAME = Statement(
+    _a.update()
+    .where(_a.c.id == sa.bindparam("account_id"))
+    .values(name=sa.bindparam("new_name"), name_key=sa.bindparam("new_key"), auth_seq=_a.c.auth_seq + 1)
+)
+_RENAME_ADDRESS = Statement(
+    _d.update()
+    .where(_d.c.account_id == sa.bindparam("account_id"), _d.c.address_key == sa.bindparam("old_key"))
+    .values(address=sa.bindparam("new_address"), address_key=sa.bindparam("new_address_key"))
+)
+_TOUCH = Statement(_a.update().where(_a.c.id == sa.bindparam("account_id")).values(active=_a.c.active))
+_ADDRESSES = Statement(
+    sa.select(_d.c.address, _d.c.address_key, _d.c.source, _d.c.is_primary)
+    .where(_d.c.account_id == sa.bindparam("account_id"))
+    .order_by(_d.c.is_primary.desc(), _d.c.id)
+)
+_OF_SOURCE = Statement(
+    sa.select(_d.c.address)
+    .where(_d.c.account_id == sa.bindparam("account_id"), _d.c.source == sa.bindparam("source"))
+    .order_by(_d.c.is_primary.desc(), _d.c.id)
+)
 _SET_ACTIVE = Statement(
     _a.update()
     .where(_a.c.id == sa.bindparam("account_id"))
@@ -349,7 +469,7 @@ _ADD_USAGE = Statement(
     )
     .values(used_bytes=_a.c.used_bytes + _delta)
 )
-_INSERT_ADDRESS = _insert_or_nothing(_d, _params("account_id", "address", "address_key", "is_primary"))
+_INSERT_ADDRESS = _insert_or_nothing(_d, _params("account_id", "address", "address_key", "is_primary", "source"))
 _UNSET_PRIMARY = Statement(_d.update().where(_d.c.account_id == sa.bindparam("account_id")).values(is_primary=0))
 _SET_PRIMARY = Statement(_d.update().where(_d.c.address_key == sa.bindparam("address_key")).values(is_primary=1))
 _DELETE_ADDRESS = Statement(
@@ -383,4 +503,5 @@ _REMOVALS = (
         )
     ),
     Statement(_d.delete().where(_d.c.account_id == sa.bindparam("account_id"))),
+    Statement(schema.app_passwords.delete().where(schema.app_passwords.c.account_id == sa.bindparam("account_id"))),
 )  # fmt: skip

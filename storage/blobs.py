@@ -34,7 +34,10 @@ _n = schema.orphan_blobs
 
 
 class BlobWriter:
-    """Writes one blob: write() its chunks, then finish(). As a context manager it removes an unfinished file."""
+    """Writes one blob: write() its chunks, then finish(), or seal() and, when it is wanted after all, place().
+
+    As a context manager it removes an unfinished file.
+    """
 
     def __init__(self, blob_dir: Path) -> None:
         self._dir = blob_dir
@@ -43,6 +46,7 @@ class BlobWriter:
         self._path = folder / secrets.token_hex(16)
         self._file = open(self._path, "xb", buffering=0)  # noqa: SIM115  (closed by finish or abort)
         self._hash = hashlib.sha256()
+        self._placed = False
         self.size = 0
 
     def write(self, chunk: bytes) -> None:
@@ -55,19 +59,31 @@ class BlobWriter:
 
     def finish(self) -> Blob:
         """Make the blob durable under its name and return it."""
-        os.fsync(self._file.fileno())
-        self._file.close()
-        name = self._hash.hexdigest()
-        target = blob_path(self._dir, name)
+        blob = self.seal()
+        self.place()
+        return blob
+
+    def seal(self) -> Blob:
+        """Make the bytes durable; nobody finds them before place(), and abort() still removes them."""
+        if not self._file.closed:
+            os.fsync(self._file.fileno())
+            self._file.close()
+        return Blob(self._hash.hexdigest(), self.size)
+
+    def place(self) -> None:
+        """Put a sealed blob under its name, durably; once is enough. Must come before the row that names it commits."""
+        if self._placed:
+            return
+        target = blob_path(self._dir, self._hash.hexdigest())
         _make_folder(target.parent)
         with _lock(self._dir, fcntl.LOCK_SH):
             # Also over one that is there already: its time is then new, and no purge that runs now takes it away.
             os.replace(self._path, target)
         _sync_folder(target.parent)
-        return Blob(name, self.size)
+        self._placed = True
 
     def abort(self) -> None:
-        """Drop what was written."""
+        """Drop what was written, unless it was placed."""
         self._file.close()
         with suppress(FileNotFoundError):
             self._path.unlink()
@@ -78,7 +94,7 @@ class BlobWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not self._file.closed:
+        if not self._placed:
             self.abort()
 
 

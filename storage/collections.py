@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from storage.accounts import NAME_BYTES_MAX, add_usage, fold
 from storage.engine import Conn, Row, Statement, byte_length, clean, one_of
 from storage.errors import NameTaken, NameTooLong, NotFound, QuotaExceeded
 from storage.records import Collection
+from storage.text import nfc
 
 # Longest path in bytes as UTF-8: an index entry of PostgreSQL ends at 2.7 KB.
 PATH_BYTES_MAX = 2400
@@ -234,7 +234,7 @@ def collection_in_use(conn: Conn, parent: Collection, name: str) -> bool:
 
 def normal_path(path: str) -> str:
     """A path as it is compared and stored: NFC, storable characters."""
-    return clean(path if path.isascii() else unicodedata.normalize("NFC", path))
+    return clean(nfc(path))
 
 
 def checked_name(name: str) -> str:

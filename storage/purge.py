@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
 from storage import schema
+from storage.app_passwords import purge_app_passwords
+from storage.audit import purge_entries
 from storage.blobs import purge_blobs
 from storage.engine import Conn, Statement, Store, one_of, transaction
+from storage.guard import purge_guard
 from storage.locks import purge_locks
+
+_DAY_S = 86_400
 
 _c = schema.collections
 _o = schema.objects
@@ -54,6 +60,29 @@ def purge(store: Store, *, now_s: int, history_s: int, batch: int = 200) -> Purg
     with transaction(store, write=True) as conn:
         locks = purge_locks(conn, now_s)
     return Purged(collections, objects, versions, locks, purge_blobs(store, now_s=now_s, batch=batch))
+
+
+def purge_sign_in(store: Store, *, now_s: int, batch: int = 1000) -> int:
+    """Remove counts of failures a day old, marks of known networks 60 days old, app passwords that ended 30 days ago.
+
+    Entries of the audit go after 400 days. Returns how many rows went. May run in several processes at once.
+    """
+    steps: tuple[Callable[[Conn], int], ...] = (
+        lambda conn: purge_guard(
+            conn, failures_before_s=now_s - _DAY_S, marks_before_s=now_s - 60 * _DAY_S, limit=batch
+        ),
+        lambda conn: purge_entries(conn, now_s - 400 * _DAY_S, limit=batch),
+    )
+    total = 0
+    for step in steps:
+        while True:
+            with transaction(store, write=True) as conn:
+                removed = step(conn)
+            total += removed
+            if removed < batch:
+                break
+    with transaction(store, write=True) as conn:
+        return total + purge_app_passwords(conn, now_s - 30 * _DAY_S)
 
 
 def _empty(store: Store, collection_id: int, batch: int) -> int:

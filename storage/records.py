@@ -14,7 +14,8 @@ BEGINLESS = -(1 << 43)
 class Account:
     """Who signs in. name: canonical spelling. auth_seq rises whenever a remembered credential must be forgotten.
 
-    kind: individual, group, room, resource. addresses: the primary one first.
+    kind: individual, group, room, resource. addresses: the primary one first. source: the sign-in back end whose yes
+    made the account, "" when somebody made it by hand.
     """
 
     id: int
@@ -30,6 +31,7 @@ class Account:
     admin: bool
     created_s: int
     addresses: tuple[str, ...] = ()
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,3 +174,17 @@ class Lock:
     owner: str
     timeout_s: int
     expires_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class AppPassword:
+    """A password for one device, without its secret. areas: of "calendars", "addressbooks" and "files"."""
+
+    id: int
+    account_id: int
+    name: str
+    areas: tuple[str, ...]
+    read_only: bool
+    created_s: int
+    last_used_s: int | None
+    expires_s: int | None

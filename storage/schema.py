@@ -43,7 +43,7 @@ def _where(condition: str) -> dict[str, Any]:
     return {"sqlite_where": sa.text(condition), "postgresql_where": sa.text(condition)}
 
 
-# What stands alone: epoch.
+# What stands alone: epoch, and the guard's secret.
 store_meta = sa.Table(
     "store_meta",
     metadata,
@@ -70,6 +70,7 @@ accounts = sa.Table(
     _int("active"),
     _int("admin"),
     _int("created_s"),
+    _text("source", ""),  # the back end whose yes made it; "" for by hand
     sa.Index("ux_accounts_name_key", "name_key", unique=True),
     sqlite_autoincrement=True,
     sqlite_strict=True,
@@ -83,6 +84,7 @@ addresses = sa.Table(
     _text("address"),
     _text("address_key"),
     _int("is_primary"),
+    _text("source", ""),  # the back end that said so; "" for by hand
     sa.Index("ux_addresses_address_key", "address_key", unique=True),
     sa.Index("ix_addresses_account_id", "account_id"),
     sqlite_strict=True,
@@ -312,3 +314,75 @@ audit = sa.Table(
     sa.Index("ix_audit_at_s", "at_s"),
     sqlite_strict=True,
 )
+
+# digest: SHA-256 in hex of a secret of at least 128 random bits, which needs no slow hash. scope: areas joined by ",".
+app_passwords = sa.Table(
+    "app_passwords",
+    metadata,
+    _id(),
+    sa.Column("account_id", Int, sa.ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False),
+    _text("name"),
+    _text("digest"),
+    _text("scope"),
+    _int("read_only"),
+    _int("created_s"),
+    sa.Column("last_used_s", Int),
+    sa.Column("expires_s", Int),
+    sa.Index("ux_app_passwords_digest", "digest", unique=True),
+    sa.Index("ix_app_passwords_account_id", "account_id"),
+    sqlite_autoincrement=True,
+    sqlite_strict=True,
+)
+
+# Wrong passwords by lane; see storage/guard.py. key: a keyed hash, so that no address or name stands here.
+guard = sa.Table(
+    "guard",
+    metadata,
+    sa.Column("key", Text, primary_key=True),
+    _int("failures"),
+    _int("last_s"),
+    sa.Index("ix_guard_last_s", "last_s"),
+    sqlite_with_rowid=False,
+    sqlite_strict=True,
+)
+
+
+# What a mail server may read, so that people have one password and Davenport keeps it; docs/mail.md shows its side.
+# login, address: case-folded. password: with the prefix that tells Dovecot its scheme. Accounts whose password another
+# back end keeps, and disabled ones, are not in them. A migration that changes `accounts` or `addresses` must drop the
+# views before and make them again after.
+VIEWS = {
+    "mail_users": """
+CREATE VIEW mail_users AS
+SELECT name_key AS login, name,
+    CASE
+        WHEN substr(password_hash, 1, 1) = '{' THEN password_hash
+        WHEN substr(password_hash, 1, 10) = '$argon2id$' THEN '{ARGON2ID}' || password_hash
+        WHEN substr(password_hash, 1, 9) = '$argon2i$' THEN '{ARGON2I}' || password_hash
+        ELSE '{CRYPT}' || password_hash
+    END AS password,
+    display_name, quota_bytes
+FROM accounts
+WHERE active = 1 AND password_hash <> ''
+""",
+    "mail_addresses": """
+CREATE VIEW mail_addresses AS
+SELECT d.address_key AS address, a.name AS name, a.name_key AS login, d.is_primary AS is_primary
+FROM addresses d JOIN accounts a ON a.id = d.account_id
+WHERE a.active = 1 AND a.password_hash <> ''
+""",
+}
+
+
+def _make_views(target: sa.MetaData, connection: sa.Connection, **_: object) -> None:
+    for text in VIEWS.values():
+        connection.exec_driver_sql(text.strip())
+
+
+def _drop_views(target: sa.MetaData, connection: sa.Connection, **_: object) -> None:
+    for name in VIEWS:
+        connection.exec_driver_sql(f"DROP VIEW IF EXISTS {name}")
+
+
+sa.event.listen(metadata, "after_create", _make_views)
+sa.event.listen(metadata, "before_drop", _drop_views)

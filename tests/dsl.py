@@ -16,6 +16,7 @@ from urllib.parse import quote
 from lxml import etree
 
 from dav.app import Davenport, build
+from dav.auth import SignedIn
 from dav.config import Config
 from dav.names import PREFIXES
 from dav.provision import provision
@@ -125,7 +126,8 @@ class Server:
 
     def client(self, account: Account) -> Client:
         # Remembered as if verified: hashing a password for each test would be most of its time.
-        self.app.auth.cache.put(account.name, account.name, account.id, account.auth_seq, time.monotonic())
+        signed = SignedIn(account.id, account.auth_seq)
+        self.app.auth.cache.put(account.name, account.name, signed, time.monotonic())
         return Client(self, account)
 
     def close(self) -> None:

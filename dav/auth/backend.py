@@ -12,17 +12,64 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from dav.auth.cache import CredentialCache, RefusedCache
 
 if TYPE_CHECKING:
+    from dav.config import Config
     from storage.engine import Store
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
+class Scope:
+    """What an app password may do. areas: of "calendars", "addressbooks" and "files"."""
+
+    areas: frozenset[str]
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class SignedIn:
-    """Whose credentials these are. auth_seq: the account's at that time, to be compared in the transaction."""
+    """Whose credentials these are. auth_seq: the account's at that time, to be compared in the transaction.
+
+    scope: None for all that the account may do.
+    """
 
     account_id: int
     auth_seq: int
+    scope: Scope | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a request carries to sign in with. One of password, token and header is set.
+
+    login: as sent with the password, "" with a token. client: the sender's address, through trusted proxies. secure:
+    the way to the client is https or the loopback. header: the name that a trusted proxy vouches for.
+    """
+
+    login: str = ""
+    password: str | None = None
+    token: str | None = None
+    header: str | None = None
+    client: str = ""
+    secure: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A yes. name: as the back end calls the person, whatever spelling was sent: the account's name.
+
+    addresses: at which the person can be invited, the primary one first; None when this back end does not know any.
+    stamp: changes when the password or the right to sign in does, for `Backend.still`; "" when it cannot tell.
+    until_s: Unix time after which the credential is void by itself, as a token's; None for no end.
+    account: the account itself where the back end has it, so that it is not looked up twice: (id, auth_seq).
+    """
+
+    name: str
+    display_name: str = ""
+    addresses: tuple[str, ...] | None = None
+    stamp: str = ""
+    until_s: int | None = None
+    account: tuple[int, int] | None = None
 
 
 class Refusal(enum.Enum):
@@ -33,11 +80,45 @@ class Refusal(enum.Enum):
 
 
 class BackendDown(Exception):
-    """The back end cannot tell now. Answered 503: a 401 would make phones ask their owner for a new password."""
+    """The back end cannot tell now. Answered 503: a 401 would make phones ask their owner for a new password.
+
+    The message is a sentence for the administrator's log, naming the cause, without secrets.
+    """
 
 
-# (login as sent, password) → the answer. Raises BackendDown. Runs on the event loop, so it must not block.
-Backend = Callable[[str, str], Awaitable[SignedIn | Refusal]]
+class Backend(Protocol):
+    """One place that knows people's passwords. One object for each process; its methods run on the event loop.
+
+    None of them may block: slow hashes go to tools.pool, blocking libraries to a thread. Every wait has an end.
+    """
+
+    # As in auth.backends: "sql".
+    name: str
+    # Of "password", "token" and "header": the kinds of Credentials that it is asked about.
+    kinds: frozenset[str]
+
+    async def check(self, given: Credentials) -> Identity | Refusal:
+        """Whose credentials these are. Raises BackendDown. NOT_MINE costs as much time as WRONG where it can."""
+        ...
+
+    async def still(self, identity: Identity) -> bool:
+        """Whether what was a yes is one now: asked for each request with a remembered credential whose stamp is not "".
+
+        Must be cheap (a stat, one indexed row). Raises BackendDown.
+        """
+        ...
+
+    async def lookup(self, name: str) -> Identity | Refusal | None:
+        """What is known of a person without a password, to keep addresses fresh and to route invitations.
+
+        NOT_MINE: there is no such person (any more). WRONG: there is, but may not sign in. None: this back end cannot
+        look people up. Raises BackendDown.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Ends connections and threads."""
+        ...
 
 
 class InThread(Protocol):
@@ -71,7 +152,10 @@ class HashPool:
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What back ends share. clock: monotonic seconds, for everything that expires."""
+    """What back ends share. clock: monotonic seconds, for everything that expires.
+
+    in_thread: for the short look-ups in our own store only; a back end that may wait for others has threads of its own.
+    """
 
     store: Store
     in_thread: InThread
@@ -79,3 +163,4 @@ class Tools:
     cache: CredentialCache
     refused: RefusedCache
     clock: Callable[[], float]
+    config: Config

@@ -66,3 +66,16 @@ def candidates(login: str) -> list[str]:
         if name and name not in found and not any(unicodedata.category(char) == "Cc" for char in name):
             found.append(name)
     return found
+
+
+def normalise_login(login: str, default_domain: str = "") -> str:
+    """The login that back ends are asked about: NFC, without outer spaces, percent-decoded where no "@" is in it.
+
+    default_domain: added behind "@" to a login without one.
+    """
+    names = candidates(login)
+    if not names:
+        return login.strip()
+    name = names[-1] if "@" not in login else names[0]
+    name = name.strip()
+    return f"{name}@{default_domain}" if default_domain and "@" not in name else name

@@ -9,18 +9,28 @@ import hashlib
 import secrets
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dav.auth.backend import Identity, SignedIn
 
 ENTRIES_MAX = 50_000
 
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """A verified pair: whose it is, the account's auth_seq when it was verified, and until when it is believed."""
+    """A verified pair: whose it is, and until when it is believed.
 
-    account_id: int
-    auth_seq: int
+    expires_s: until when without asking again; ends_s: until when at all, while `backend` cannot be reached. identity:
+    what the back end said, None for a credential of our own that no back end need be asked about.
+    """
+
+    signed: SignedIn
     expires_s: float
+    ends_s: float
+    backend: str = ""
+    identity: Identity | None = None
 
 
 class CredentialCache:
@@ -30,9 +40,10 @@ class CredentialCache:
     a disabled account count at once in every process, without any message between them. Thread-safe.
     """
 
-    def __init__(self, seconds: float, *, entries_max: int = ENTRIES_MAX) -> None:
+    def __init__(self, seconds: float, *, grace_s: float = 0, entries_max: int = ENTRIES_MAX) -> None:
         self._key = secrets.token_bytes(32)
         self._seconds = seconds
+        self._grace_s = grace_s
         self._entries_max = entries_max
         self._entries: OrderedDict[bytes, Remembered] = OrderedDict()
         self._by_account: dict[int, set[bytes]] = {}
@@ -49,29 +60,63 @@ class CredentialCache:
 
     def get(self, login: str, password: str, now: float) -> Remembered | None:
         """The entry of this pair if it was verified less than `seconds` before `now`."""
+        entry = self.kept(login, password, now)
+        return entry if entry is not None and entry.expires_s > now else None
+
+    def kept(self, login: str, password: str, now: float) -> Remembered | None:
+        """The entry of this pair, even when it should be verified again (expires_s) but its grace has not ended."""
         digest = self.digest(login, password)
         with self._lock:
             entry = self._entries.get(digest)
             if entry is None:
                 return None
-            if entry.expires_s <= now:
+            if entry.ends_s <= now:
                 self._drop(digest)
                 return None
             self._entries.move_to_end(digest)
             return entry
 
-    def put(self, login: str, password: str, account_id: int, auth_seq: int, now: float) -> None:
-        """Remembers a pair that was verified at `now`."""
+    def put(
+        self,
+        login: str,
+        password: str,
+        signed: SignedIn,
+        now: float,
+        *,
+        backend: str = "",
+        identity: Identity | None = None,
+        ends_s: float | None = None,
+    ) -> None:
+        """Remembers a pair that was verified at `now`. ends_s: when it is void by itself, on the same clock."""
         if self._seconds <= 0 or self._entries_max <= 0:
             return
+        expires_s = now + self._seconds
+        last_s = expires_s + self._grace_s
+        if ends_s is not None:
+            expires_s, last_s = min(expires_s, ends_s), min(last_s, ends_s)
         digest = self.digest(login, password)
         with self._lock:
             if digest in self._entries:
                 self._drop(digest)
             while len(self._entries) >= self._entries_max:
                 self._drop(next(iter(self._entries)))
-            self._entries[digest] = Remembered(account_id, auth_seq, now + self._seconds)
-            self._by_account.setdefault(account_id, set()).add(digest)
+            self._entries[digest] = Remembered(signed, expires_s, last_s, backend, identity)
+            self._by_account.setdefault(signed.account_id, set()).add(digest)
+
+    def believe(self, login: str, password: str, until_s: float) -> None:
+        """Takes an entry in its grace for good until `until_s`, when it is tried to be verified once more."""
+        digest = self.digest(login, password)
+        with self._lock:
+            entry = self._entries.get(digest)
+            if entry is not None:
+                self._entries[digest] = replace(entry, expires_s=min(until_s, entry.ends_s))
+
+    def drop(self, login: str, password: str) -> None:
+        """Forgets one pair."""
+        digest = self.digest(login, password)
+        with self._lock:
+            if digest in self._entries:
+                self._drop(digest)
 
     def forget(self, account_id: int) -> None:
         """Drops everything remembered of an account."""
@@ -83,11 +128,11 @@ class CredentialCache:
         return len(self._entries)
 
     def _drop(self, digest: bytes) -> None:
-        entry = self._entries.pop(digest)
-        digests = self._by_account[entry.account_id]
+        account_id = self._entries.pop(digest).signed.account_id
+        digests = self._by_account[account_id]
         digests.discard(digest)
         if not digests:
-            del self._by_account[entry.account_id]
+            del self._by_account[account_id]
 
 
 class RefusedCache:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dav.ical.lines import Component, Line
+from dav.ical.lines import Component, Line, unescape
 from dav.ical.recur import CalendarObject, Period, Span, periods, raw_instances, span, timeless
 from dav.ical.recur import Limits as _Limits
 from dav.ical.rrule import Budget, TooManyInstances
@@ -213,4 +213,5 @@ def _index_free_busy(obj: CalendarObject, summary: str | None) -> ObjectIndex:
 def _summary(obj: CalendarObject) -> str | None:
     component = obj.master or (obj.components[0] if obj.components else None)
     line = None if component is None else component.first("SUMMARY")
-    return None if line is None else line.text[:_SUMMARY_CHARS_MAX]
+    # An escape is two characters; one that is cut through stands behind what is kept.
+    return None if line is None else unescape(line.value[: 2 * _SUMMARY_CHARS_MAX + 1])[:_SUMMARY_CHARS_MAX]

@@ -20,7 +20,16 @@ _LOGICAL = re.compile(
 _LOGICAL_CR = re.compile(rb"[^\r]*(?:\r[ \t][^\r]*)*\r?")
 _FOLD = re.compile(rb"\r?\n[ \t]")
 _FOLD_CR = re.compile(rb"\r[ \t]")
-_PARAM = re.compile(r';([^=;:"]*)(?:=((?:"[^"]*"|[^";:,])*(?:,(?:"[^"]*"|[^";:,])*)*))?')
+# Possessive and by runs: a match by characters would keep a place to go back to, 150 bytes, for each of them.
+_PARAM = re.compile(r';([^=;:"]*+)(?:=((?:"[^"]*+"|[^";:]++)*+))?')
+_QUOTED = re.compile(r'"[^"]*+"')
+_BEFORE_COLON = re.compile(r'(?:[^":]++|"[^"]*+")*+(?=:)')
+# Physical lines to a logical one, on average: a long value, folded at 75 octets, is many.
+_FOLDS_MAX = 4
+# Parts of one structured value; a name has five.
+PARTS_MAX = 1_000
+# Stand for characters that must not be looked at again. No decoding makes them: they are halves of surrogate pairs.
+_HELD, _HELD_TOO = "\udc00", "\udc01"
 
 # Names of properties that are met every day, in the only spelling that is: for these nothing needs to be looked at.
 _COMMON = (
@@ -139,17 +148,35 @@ class Document:
     stray: list[Line]
 
 
-def read(data: bytes, *, depth_max: int = 16, lines_max: int = 1_000_000) -> Document:
+def read(
+    data: bytes,
+    *,
+    depth_max: int = 16,
+    lines_max: int = 1_000_000,
+    folded_max: int | None = None,
+    params_max: int | None = None,
+) -> Document:
     """Read a body into its component tree.
 
+    lines_max: logical lines; folded_max: physical ones, None = four times as many. params_max: parameters, and values
+    in lists of them, of all lines together, None = any number.
     Raises LineError when END does not match BEGIN, a component is not closed, nesting is deeper than depth_max, there
-    are more than lines_max logical lines, or the bytes are UTF-16/32. Lines without a colon are kept with name "".
+    are more than lines_max, folded_max or params_max, or the bytes are UTF-16/32. Lines without a colon are kept with
+    name "".
     """
+    # Counted before anything is made of them: each costs a hundred bytes.
+    if folded_max is None:
+        folded_max = _FOLDS_MAX * lines_max
+    if data.count(b"\n") > folded_max:
+        raise LineError(f"more than {folded_max} lines, with their folds", 1)
+    lines = content_lines(data)
+    if params_max is not None and data.count(b";") + data.count(b",") > params_max:
+        lines = _with_few_params(lines, params_max)
     top: list[Component] = []
     stray: list[Line] = []
     stack: list[Component] = []
     items: list[Line | Component] | None = None  # of the innermost open component
-    for count, line in enumerate(content_lines(data), 1):
+    for count, line in enumerate(lines, 1):
         if count > lines_max:
             raise LineError(f"more than {lines_max} lines", line.number)
         name = line.name
@@ -175,6 +202,20 @@ def read(data: bytes, *, depth_max: int = 16, lines_max: int = 1_000_000) -> Doc
     if stack:
         raise LineError(f"BEGIN:{stack[-1].name[:40]} is never closed", stack[-1].begin.number)
     return Document(top, stray)
+
+
+def _with_few_params(lines: Iterator[Line], most: int) -> Iterator[Line]:
+    """The lines, up to the one whose parameters are more than `most` together with those before."""
+    count = 0
+    for line in lines:
+        head = line.head
+        if ";" in head:
+            if '"' in head:
+                head = _QUOTED.sub("", head)
+            count += head.count(";") + head.count(",")
+            if count > most:
+                raise LineError(f"more than {most} parameters and values of parameters", line.number)
+        yield line
 
 
 def content_lines(data: bytes) -> Iterator[Line]:
@@ -247,13 +288,10 @@ def _line(body: bytes, raw: bytes, number: int) -> Line:
 
 
 def _split_quoted(text: str) -> tuple[str, str, str]:
-    quoted = False
-    for index, char in enumerate(text):
-        if char == '"':
-            quoted = not quoted
-        elif char == ":" and not quoted:
-            return text[:index], ":", text[index + 1 :]
-    return text.partition(":")  # an unbalanced quote: take the first colon, as lenient readers do
+    found = _BEFORE_COLON.match(text)
+    if found is None:
+        return text.partition(":")  # an unbalanced quote: take the first colon, as lenient readers do
+    return found[0], ":", text[found.end() + 1 :]
 
 
 def _parse_params(head: str) -> Params:
@@ -276,14 +314,16 @@ _short_params = lru_cache(maxsize=512)(_parse_params)
 
 
 def _split_values(values: str) -> list[str]:
-    return re.findall(r'(?:"[^"]*"|[^",])+|(?<=,)(?=,|$)', values)
+    return re.findall(r'(?:"[^"]*+"|[^",]++)++|(?<=,)(?=,|$)', values)
 
 
 def decode_caret(value: str) -> str:
     """RFC 6868 §3: ^n is a line break, ^' a double quote, ^^ a caret; any other ^ stands for itself."""
     if "^" not in value:
         return value
-    return re.sub(r"\^([n'^])", lambda m: {"n": "\n", "'": '"', "^": "^"}[m.group(1)], value)
+    # Pairs of carets first, from the left: one that is left over then stands before something else.
+    value = value.replace("^^", _HELD).replace("^n", "\n").replace("^'", '"')
+    return value.replace(_HELD, "^")
 
 
 def encode_param(value: str) -> str:
@@ -292,14 +332,15 @@ def encode_param(value: str) -> str:
     return f'"{value}"' if re.search(r"[:;,]", value) else value
 
 
-_ESCAPES = re.compile(r"\\(.)", re.S)
-
-
 def unescape(value: str) -> str:
     """Undo TEXT escapes: \\n, \\N → line break; \\, \\; \\\\ → the character (RFC 5545 §3.3.11, RFC 6350 §3.4)."""
     if "\\" not in value:
         return value
-    return _ESCAPES.sub(lambda m: "\n" if m.group(1) in "nN" else m.group(1), value)
+    # Pairs of backslashes first, from the left: one that is left over then escapes something else. To look at one
+    # escape after the other would take seconds for the millions that somebody may send.
+    value = value.replace("\\\\", _HELD).replace("\\n", "\n").replace("\\N", "\n")
+    ending = "\\" if value.endswith("\\") else ""  # it escapes nothing
+    return value.replace("\\", "").replace(_HELD, "\\") + ending
 
 
 def escape(text: str) -> str:
@@ -309,25 +350,14 @@ def escape(text: str) -> str:
     )
 
 
-def split_value(value: str, separator: str) -> list[str]:
-    """Split a raw value at unescaped separators; the parts keep their escapes."""
+def split_value(value: str, separator: str, *, most: int = PARTS_MAX) -> list[str]:
+    """Split a raw value at unescaped separators; the parts keep their escapes. The last of `most` has all the rest."""
     if "\\" not in value:
-        return value.split(separator)
-    parts, current, skip = [], [], False
-    for char in value:
-        if skip:
-            current.append(char)
-            skip = False
-        elif char == "\\":
-            current.append(char)
-            skip = True
-        elif char == separator:
-            parts.append("".join(current))
-            current = []
-        else:
-            current.append(char)
-    parts.append("".join(current))
-    return parts
+        return value.split(separator, most - 1)
+    value = value.replace("\\\\", _HELD).replace("\\" + separator, _HELD_TOO)
+    return [
+        part.replace(_HELD_TOO, "\\" + separator).replace(_HELD, "\\\\") for part in value.split(separator, most - 1)
+    ]
 
 
 def fold(text: str) -> bytes:

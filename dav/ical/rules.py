@@ -15,7 +15,7 @@ from dav.errors import DavError
 from dav.ical.lines import Component, Document, Line, LineError, read
 from dav.ical.recur import CalendarObject, Moment, Period, anchored, calendar_object, duration, moment, periods
 from dav.ical.rrule import RuleError, UnsupportedScale, parse_rule
-from dav.ical.tz import UTC
+from dav.ical.tz import OBSERVANCES_MAX, UTC
 from dav.names import c
 
 # What CALDAV:min-date-time and max-date-time announce (RFC 4791 §5.2.6, §5.2.7): the calendar that we can count in.
@@ -24,8 +24,10 @@ MAX_DATE_TIME = "99991231T235959Z"
 _MIN_S = -62_135_596_800
 _MAX_S = 253_402_300_799
 
-# Values of RDATE and EXDATE in one object, when the caller sets no lower limit on instances.
-DATES_MAX = 20_000
+# Values of RDATE, EXDATE and FREEBUSY, and overrides, in one object; each is read several times.
+DATES_MAX = 10_000
+RULES_MAX = 100
+ZONES_MAX = 100
 
 MAIN_COMPONENTS = ("VEVENT", "VTODO", "VJOURNAL", "VFREEBUSY", "VAVAILABILITY", "VPOLL")
 _NAME = re.compile(r"[A-Z0-9_-]+", re.ASCII)
@@ -44,21 +46,29 @@ def check_calendar(
     instances_max: int | None = None,
     attendees_max: int | None = None,
     lines_max: int = 1_000_000,
+    params_max: int | None = None,
+    rules_max: int = RULES_MAX,
+    dates_max: int = DATES_MAX,
+    zones_max: int = ZONES_MAX,
+    observances_max: int = OBSERVANCES_MAX,
 ) -> CalendarObject:
     """Read and check a body for a calendar collection.
 
     components: what the collection takes, () = all. resource_bytes_max, instances_max (of COUNT, RDATE and overrides;
     a rule without end has no number), attendees_max (a component): limits that the collection announces, None = none.
-    lines_max: valid-calendar-data for more.
+    dates_max: of RDATE, EXDATE and FREEBUSY and of overrides, together; max-instances for more.
+    lines_max, params_max (of all lines), rules_max (RRULE and EXRULE), zones_max (time zones that are named or
+    defined), observances_max (STANDARD and DAYLIGHT blocks in all of them): valid-calendar-data for more.
     Raises DavError(403, one of C:valid-calendar-data, valid-calendar-object-resource, supported-calendar-component,
     supported-rscale, max-resource-size, max-instances, max-attendees-per-instance, min-date-time, max-date-time).
     """
     if resource_bytes_max is not None and len(body) > resource_bytes_max:
         raise DavError(403, c("max-resource-size"), f"{len(body)} bytes; at most {resource_bytes_max} are taken.")
-    calendar = _read_calendar(body, lines_max)
+    calendar = _read_calendar(body, lines_max, params_max)
     obj = calendar_object(calendar)
     _check_shape(calendar, obj, components)
-    checker = _Checker(obj, instances_max, attendees_max)
+    checker = _Checker(obj, instances_max, attendees_max, rules_max, dates_max, zones_max)
+    checker.check_zones(calendar, observances_max)
     for component in obj.components:
         checker.check(component)
     return obj
@@ -73,7 +83,7 @@ def _bad_object(sentence: str) -> DavError:
     return DavError(403, c("valid-calendar-object-resource"), sentence)
 
 
-def _read_calendar(body: bytes, lines_max: int) -> Component:
+def _read_calendar(body: bytes, lines_max: int, params_max: int | None) -> Component:
     """The one VCALENDAR of a body."""
     folded = None if b"\n" in body else _CR_FOLD.search(body)
     if folded is not None:
@@ -81,7 +91,7 @@ def _read_calendar(body: bytes, lines_max: int) -> Component:
         number = body.count(b"\r", 0, folded.start()) + 1
         raise DavError(403, c("valid-calendar-data"), f"Line {number}: a line is folded by CR without LF.")
     try:
-        document = read(body, lines_max=lines_max)
+        document = read(body, lines_max=lines_max, params_max=params_max)
     except LineError as error:
         raise DavError(403, c("valid-calendar-data"), f"{str(error)[:1].upper()}{str(error)[1:]}.") from None
     calendars = [component for component in document.components if component.name == "VCALENDAR"]
@@ -159,10 +169,59 @@ def _check_shape(calendar: Component, obj: CalendarObject, allowed: tuple[str, .
 class _Checker:
     """What must hold in each component of one object."""
 
-    def __init__(self, obj: CalendarObject, instances_max: int | None, attendees_max: int | None) -> None:
+    def __init__(
+        self,
+        obj: CalendarObject,
+        instances_max: int | None,
+        attendees_max: int | None,
+        rules_max: int,
+        dates_max: int,
+        zones_max: int,
+    ) -> None:
         self.obj, self.zones = obj, obj.zones
         self.instances_max, self.attendees_max = instances_max, attendees_max
-        self.dates = len(obj.overrides)
+        self.rules_max, self.dates_max, self.zones_max = rules_max, dates_max, zones_max
+        self.rules = self.dates = 0
+        if obj.overrides:
+            self._count_dates(obj.overrides[-1].begin, len(obj.overrides))
+
+    def check_zones(self, calendar: Component, observances_max: int) -> None:
+        """The definitions count with the dates and rules in them, also those that are never looked at."""
+        definitions = observances = rules = 0
+        for zone in calendar.items:
+            if not isinstance(zone, Component) or zone.name != "VTIMEZONE":
+                continue
+            definitions += 1
+            if definitions > self.zones_max:
+                raise self._too_many_zones(zone.begin)
+            for block in zone.items:
+                if not isinstance(block, Component):
+                    continue
+                observances += 1
+                if observances > observances_max:
+                    raise _bad_data(
+                        block.begin, f"more than {observances_max} blocks in VTIMEZONE are too many to be a time zone."
+                    )
+                for item in block.items:
+                    if isinstance(item, Line) and item.name == "RDATE":
+                        self._count_dates(item, item.value.count(",") + 1)
+                    elif isinstance(item, Line) and item.name == "RRULE":
+                        rules += 1
+                        if rules > observances_max:
+                            raise _bad_data(item, f"more than {observances_max} rules in VTIMEZONE are too many.")
+
+    def _count_dates(self, line: Line, more: int) -> None:
+        self.dates += more
+        most = self.dates_max if self.instances_max is None else min(self.dates_max, self.instances_max)
+        if self.dates > most:
+            raise DavError(
+                403,
+                c("max-instances"),
+                f"Line {line.number}, {line.name}: more than {most} dates and changed occurrences are listed.",
+            )
+
+    def _too_many_zones(self, line: Line) -> DavError:
+        return _bad_data(line, f"more than {self.zones_max} time zones are too many for one object.")
 
     def check(self, component: Component) -> None:
         lines: dict[str, Line] = {}
@@ -222,6 +281,8 @@ class _Checker:
             if _YEAR_ZERO.match(line.value.strip()):
                 raise self._too_early(line) from None
             raise _bad_data(line, f"{error}.") from None
+        if self.zones.count > self.zones_max:
+            raise self._too_many_zones(line)
         kind = (line.param("VALUE") or "").upper()
         if kind == "DATE" and found.kind != "date":
             raise _bad_data(line, "VALUE=DATE, but the value is a DATE-TIME.")
@@ -241,12 +302,13 @@ class _Checker:
         return DavError(403, c("min-date-time"), f"Line {line.number}, {line.name}: earlier than {MIN_DATE_TIME}.")
 
     def _check_dates(self, line: Line) -> None:
-        self.dates += line.value.count(",") + 1
-        self._check_instances(line, self.dates, DATES_MAX)
+        self._count_dates(line, line.value.count(",") + 1)
         try:
             found = periods(line, self.zones)
         except ValueError as error:
             raise _bad_data(line, f"{error}.") from None
+        if self.zones.count > self.zones_max:
+            raise self._too_many_zones(line)
         for period in found:
             self._check_bounds(line, period.start)
             self._check_period(line, period)
@@ -258,6 +320,9 @@ class _Checker:
             self._check_bounds(line, period.end)
 
     def _check_rule(self, line: Line) -> None:
+        self.rules += 1
+        if self.rules > self.rules_max:
+            raise _bad_data(line, f"more than {self.rules_max} recurrence rules are too many for one object.")
         try:
             rule = parse_rule(line.value)
         except UnsupportedScale as error:
@@ -266,16 +331,11 @@ class _Checker:
             ) from None
         except RuleError as error:
             raise _bad_data(line, f"{error}.") from None
-        if rule.count is not None:
-            self._check_instances(line, rule.count, None)
-
-    def _check_instances(self, line: Line, count: int, default: int | None) -> None:
-        limit = default if self.instances_max is None else self.instances_max
-        if limit is not None and count > limit:
+        if rule.count is not None and self.instances_max is not None and rule.count > self.instances_max:
             raise DavError(
                 403,
                 c("max-instances"),
-                f"Line {line.number}, {line.name}: {count} instances; at most {limit} are taken.",
+                f"Line {line.number}, {line.name}: {rule.count} instances; at most {self.instances_max} are taken.",
             )
 
 

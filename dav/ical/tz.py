@@ -20,11 +20,13 @@ from dav.ical.lines import Component, LineError, read
 from dav.ical.rrule import YEARLY, Budget, Rule, RuleError, TooManyInstances, local_of, parse_rule, wall_of, walls
 
 # Bounds of one VTIMEZONE: the largest honest ones (every change since 1880 as a block of its own) have some 300 blocks.
-_OBSERVANCES_MAX = 600
+OBSERVANCES_MAX = 1_000
 _ONSETS_MAX = 4_000
 _STEPS_MAX = 20_000
 # A VTIMEZONE's calendar years that one object may ask for, before the memory of them is dropped.
 _YEARS_MAX = 512
+# Names that are looked up for one object; limits.time_zones can be no higher.
+_NAMES_MAX = 10_000
 
 _LOCAL = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})(?:T([0-9]{2})([0-9]{2})([0-9]{2})Z?)?", re.ASCII)
 _OFFSET = re.compile(r"([+-])([0-9]{2})([0-9]{2})([0-9]{2})?", re.ASCII)
@@ -305,7 +307,7 @@ class _ObjectZone:
     def __init__(self, component: Component, budget: Budget) -> None:
         self.key: str | None = None
         self._budget = budget
-        blocks = [c for c in component.components if c.name in ("STANDARD", "DAYLIGHT")][:_OBSERVANCES_MAX]
+        blocks = [c for c in component.components if c.name in ("STANDARD", "DAYLIGHT")][:OBSERVANCES_MAX]
         self._observances: list[_Observance] = []
         for block in blocks:
             if self._budget.steps < 0:
@@ -366,13 +368,14 @@ class _ObjectZone:
         found = set(self._fixed[max(low - 1, 0) : high])
         if not found:
             found = {self._fixed[0]}
-        for observance in self._observances:
-            for rule in observance.endless:
-                try:
+        try:
+            for observance in self._observances:
+                for rule in observance.endless:
+                    self._budget.spend()
                     for wall in walls(rule, observance.start, after=first, before=last, budget=self._budget):
                         found.add((wall - observance.offset_from, observance.offset_from, observance.offset_to))
-                except TooManyInstances:
-                    break  # a hostile definition: what is known so far has to do
+        except TooManyInstances:
+            pass  # a hostile definition: what is known so far has to do
         return sorted(found)
 
 
@@ -421,10 +424,17 @@ class Zones:
         self._definitions: dict[str, Component] | None = None
         self._budget = Budget(2 * _STEPS_MAX)
 
+    @property
+    def count(self) -> int:
+        """How many names were looked up so far."""
+        return len(self._by_tzid)
+
     def zone(self, tzid: str) -> Zone | None:
         """The zone: by its own name, else by the object's VTIMEZONE; None when unknown (such times are floating)."""
         if tzid in self._by_tzid:
             return self._by_tzid[tzid]
+        if len(self._by_tzid) >= _NAMES_MAX:
+            return None  # an object from before there was a limit
         zone = None
         if _ABBREVIATION.fullmatch(tzid) and tzid not in ("UTC", "GMT"):
             zone = self._defined(tzid)

@@ -6,10 +6,16 @@ import html
 from functools import cache
 from pathlib import Path
 from string import Template
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from starlette.routing import BaseRoute, Mount
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
+
+if TYPE_CHECKING:
+    from dav.config import Config
 
 _HERE = Path(__file__).parent
 
@@ -36,6 +42,25 @@ HEADERS: tuple[tuple[str, str], ...] = (
 )
 
 ROUTES: list[BaseRoute] = [Mount("/web/static", StaticFiles(directory=_HERE / "static"), name="static")]
+
+
+def token_routes(config: Config) -> list[BaseRoute]:
+    """The page that tells programs whose tokens are taken (RFC 9728 §3); none when none are."""
+    if "oauth2" not in config.auth.backends:
+        return []
+    from dav.auth.oauth2 import METADATA_PATH, metadata
+
+    async def answer(request: Request) -> Response:
+        body = metadata(config, f"{request.url.scheme}://{request.url.netloc}")
+        # Web clients of other origins read it before they have anything to sign in with; nothing in it is secret.
+        fields = {
+            "Access-Control-Allow-Origin": "*",
+            "Cache-Control": "max-age=300",
+            "X-Content-Type-Options": "nosniff",
+        }
+        return Response(body, media_type="application/json", headers=fields)
+
+    return [Route(METADATA_PATH, answer, methods=["GET", "HEAD"])]
 
 
 def home_page(base_url: str, *, version: str) -> bytes:

@@ -71,6 +71,16 @@ def free_busy(alice: Client) -> Answer:
     return alice.report(CALENDAR, element("C:free-busy-query", YEAR), depth=1)
 
 
+def zone(tzid: str, more: str = "", *, zones: int = 1) -> str:
+    """An event, and as many time zones of one block each; more: further lines of the blocks."""
+    block = (
+        f"BEGIN:STANDARD\r\nDTSTART:19700101T000000\r\nTZOFFSETFROM:+0100\r\nTZOFFSETTO:+0200\r\n{more}END:STANDARD\r\n"
+    )
+    defined = "".join(f"BEGIN:VTIMEZONE\r\nTZID:{tzid}{n}\r\n{block}END:VTIMEZONE\r\n" for n in range(zones))
+    return event("x").replace("BEGIN:VEVENT", defined + "BEGIN:VEVENT")
+
+
+DATE = "20261210T150000Z"
 DAILY = "RRULE:FREQ=DAILY\r\n"
 EXPAND = (
     '<D:prop><C:calendar-data><C:expand start="20260101T000000Z" end="20290101T000000Z"/></C:calendar-data></D:prop>'
@@ -112,6 +122,86 @@ REFUSED: list[tuple[str, int, Try, int, str | None, Try]] = [
         403,
         c("valid-calendar-data"),
         put(f"{CALENDAR}x.ics", event("x")),
+    ),
+    (
+        "resource_lines",
+        20,
+        put(f"{CALENDAR}x.ics", event("x", summary="x" + "\r\n y" * 80)),
+        403,
+        c("valid-calendar-data"),
+        put(f"{CALENDAR}x.ics", event("x", summary="x" + "\r\n y" * 40)),
+    ),
+    (
+        "contact_lines",
+        20,
+        put(f"{BOOK}x.vcf", card("x").replace("END", "NOTE:1\r\n" * 20 + "END")),
+        403,
+        cr("valid-address-data"),
+        put(f"{BOOK}x.vcf", card("x")),
+    ),
+    (
+        "resource_parameters",
+        20,
+        put(f"{CALENDAR}x.ics", event("x", more="X-A" + ";B=1,2" * 11 + ":1\r\n")),
+        403,
+        c("valid-calendar-data"),
+        put(f"{CALENDAR}x.ics", event("x", more="X-A" + ";B=1,2" * 9 + ':1\r\nX-B;C="' + ";," * 50 + '":1;2,3;4\r\n')),
+    ),
+    (
+        "resource_parameters",
+        20,
+        put(f"{BOOK}x.vcf", card("x").replace("END", "TEL;TYPE=" + ",".join("a" * 21) + ":1\r\nEND")),
+        403,
+        cr("valid-address-data"),
+        put(f"{BOOK}x.vcf", card("x").replace("END", "TEL;TYPE=" + ",".join("a" * 20) + ":1\r\nEND")),
+    ),
+    (
+        "rules",
+        2,
+        put(f"{CALENDAR}x.ics", event("x", more=DAILY * 2 + "EXRULE:FREQ=YEARLY\r\n")),
+        403,
+        c("valid-calendar-data"),
+        put(f"{CALENDAR}x.ics", event("x", more=DAILY * 2)),
+    ),
+    (
+        "dates",
+        3,
+        put(f"{CALENDAR}x.ics", event("x", more=DAILY + f"RDATE:{DATE},{DATE}\r\nEXDATE:{DATE},{DATE}\r\n")),
+        403,
+        c("max-instances"),
+        put(f"{CALENDAR}x.ics", event("x", more=DAILY + f"RDATE:{DATE},{DATE}\r\nEXDATE:{DATE}\r\n")),
+    ),
+    (
+        "dates",
+        3,
+        put(f"{CALENDAR}x.ics", zone("X-A", f"RDATE:{DATE[:-1]},{DATE[:-1]},{DATE[:-1]},{DATE[:-1]}\r\n")),
+        403,
+        c("max-instances"),
+        put(f"{CALENDAR}x.ics", zone("X-A", f"RDATE:{DATE[:-1]},{DATE[:-1]},{DATE[:-1]}\r\n")),
+    ),
+    (
+        "time_zones",
+        2,
+        put(f"{CALENDAR}x.ics", event("x", more="".join(f"EXDATE;TZID=X-{n}:{DATE[:-1]}\r\n" for n in range(3)))),
+        403,
+        c("valid-calendar-data"),
+        put(f"{CALENDAR}x.ics", event("x", more="".join(f"EXDATE;TZID=X-{n % 2}:{DATE[:-1]}\r\n" for n in range(9)))),
+    ),
+    (
+        "time_zones",
+        2,
+        put(f"{CALENDAR}x.ics", zone("X-A", zones=3)),
+        403,
+        c("valid-calendar-data"),
+        put(f"{CALENDAR}x.ics", zone("X-A", zones=2)),
+    ),
+    (
+        "observances",
+        2,
+        put(f"{CALENDAR}x.ics", zone("X-A", zones=3)),
+        403,
+        c("valid-calendar-data"),
+        put(f"{CALENDAR}x.ics", zone("X-A", zones=2)),
     ),
     ("file_bytes", 1000, put(f"{FILES}x", b"x" * 1001), 413, None, put(f"{FILES}x", b"x" * 1000)),
     (
@@ -359,5 +449,5 @@ def test_what_a_lock_shows_of_itself_is_bounded(opened: Callable[..., Client]) -
 def test_each_limit_has_a_test_here() -> None:
     tested = {row[0] for row in REFUSED}
     tested |= {"query_results", "sync_page", "lock_seconds", "recurrence_steps", "search_results", "body_seconds"}
-    tested |= {"spool_bytes", "stall_seconds"}  # tests/fuzz/test_slow_clients.py
+    tested |= {"spool_bytes", "stall_seconds", "body_memory"}  # tests/fuzz/test_slow_clients.py
     assert tested == {field.name for field in dataclasses.fields(Limits)}

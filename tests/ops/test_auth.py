@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from dav import provision
 from dav.auth import Authenticator, passwords
-from dav.auth.backend import BackendDown, HashPool, SignedIn
+from dav.auth.backend import BackendDown, Credentials, HashPool, Identity, SignedIn
 from dav.auth.basic import BadCredentials, candidates, parse_basic
 from dav.auth.cache import CredentialCache, RefusedCache
-from dav.auth.throttle import DELAY_MAX_S, FREE_FAILURES, WAITING_MAX, LaneFull, Throttle, network
-from dav.config import AuthConfig
+from dav.auth.guard import WAITING_MAX, network
+from dav.config import AuthConfig, Config
 from dav.errors import DavError
 from storage import accounts
 from storage.engine import Store, transaction
@@ -61,7 +61,7 @@ def hashes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture
 def auth(store: Store, alice: Account, clock: Clock) -> Iterator[Authenticator]:
-    authenticator = Authenticator(store, AuthConfig(), clock=clock)
+    authenticator = Authenticator(store, Config(), clock=clock)
     yield authenticator
     authenticator.close()
 
@@ -311,10 +311,10 @@ def test_a_client_that_hangs_up_does_not_fail_the_others(auth: Authenticator, al
 
 
 def test_a_back_end_that_is_down_is_503_and_not_401(auth: Authenticator, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def down(login: str, password: str) -> SignedIn:
+    async def down(given: Credentials) -> Identity:
         raise BackendDown("no answer")
 
-    monkeypatch.setattr(auth, "_backends", [down])
+    monkeypatch.setattr(auth.backends[0], "check", down)
     error = refused(auth, basic("alice@example.com", PASSWORD))
     assert error.status == 503
     assert "Retry-After" in dict(error.headers)
@@ -341,7 +341,7 @@ def test_right_logins_go_on_while_another_network_guesses(auth: Authenticator, a
 def test_with_a_cache_of_no_seconds_nothing_is_remembered(
     store: Store, alice: Account, clock: Clock, hashes: list[str]
 ) -> None:
-    auth = Authenticator(store, AuthConfig(cache_seconds=0), clock=clock)
+    auth = Authenticator(store, Config(auth=AuthConfig(cache_seconds=0)), clock=clock)
     for _ in range(2):
         assert run(auth.sign_in(basic(alice.name, PASSWORD))) is not None
     auth.close()
@@ -354,9 +354,9 @@ def test_with_a_cache_of_no_seconds_nothing_is_remembered(
 def test_the_cache_is_bounded_and_drops_what_was_not_used_for_longest() -> None:
     cache = CredentialCache(60, entries_max=3)
     for name in "abc":
-        cache.put(name, "p", ord(name), 1, now=0)
+        cache.put(name, "p", SignedIn(ord(name), 1), now=0)
     assert cache.get("a", "p", 1) is not None
-    cache.put("d", "p", ord("d"), 1, now=1)
+    cache.put("d", "p", SignedIn(ord("d"), 1), now=1)
     assert len(cache) == 3
     assert cache.get("b", "p", 1) is None
     assert cache.get("a", "p", 1) is not None
@@ -364,9 +364,9 @@ def test_the_cache_is_bounded_and_drops_what_was_not_used_for_longest() -> None:
 
 def test_the_cache_forgets_an_account_and_nothing_else() -> None:
     cache = CredentialCache(60)
-    cache.put("a", "p", 1, 1, now=0)
-    cache.put("A", "p", 1, 1, now=0)
-    cache.put("b", "p", 2, 1, now=0)
+    cache.put("a", "p", SignedIn(1, 1), now=0)
+    cache.put("A", "p", SignedIn(1, 1), now=0)
+    cache.put("b", "p", SignedIn(2, 1), now=0)
     cache.forget(1)
     cache.forget(3)
     assert (cache.get("a", "p", 0), cache.get("A", "p", 0)) == (None, None)
@@ -376,10 +376,10 @@ def test_the_cache_forgets_an_account_and_nothing_else() -> None:
 
 def test_the_cache_tells_pairs_apart_and_holds_no_password() -> None:
     cache = CredentialCache(60)
-    cache.put("ab", "c", 1, 1, now=0)
+    cache.put("ab", "c", SignedIn(1, 1), now=0)
     assert cache.get("a", "bc", 0) is None
     assert cache.digest("a", "b") != CredentialCache(60).digest("a", "b")
-    cache.put("somebody", "hunter2", 1, 1, now=0)
+    cache.put("somebody", "hunter2", SignedIn(1, 1), now=0)
     assert all(word not in repr(cache._entries) for word in ("hunter2", "somebody"))
 
 
@@ -390,62 +390,6 @@ def test_refusals_expire_and_are_bounded() -> None:
     assert (b"a", 1) not in cache
     assert (b"c", 29) in cache
     assert (b"c", 31) not in cache
-
-
-def test_failures_delay_the_next_check_more_and_more_up_to_a_limit(clock: Clock) -> None:
-    slept: list[float] = []
-
-    async def sleep(seconds: float) -> None:
-        slept.append(seconds)
-
-    throttle = Throttle(clock, sleep)
-
-    async def fail(times: int) -> None:
-        for _ in range(times):
-            async with throttle.turn("Alice", "192.0.2.1") as lane:
-                throttle.failed(lane)
-
-    run(fail(FREE_FAILURES))
-    assert slept == []
-    run(fail(8))
-    assert slept == sorted(slept)
-    assert (slept[0], slept[-1]) == (0.25, DELAY_MAX_S)
-    assert throttle.delay_s(("alice", "192.0.2.2")) == 0
-    throttle.passed(("alice", "192.0.2.1"))
-    assert throttle.delay_s(("alice", "192.0.2.1")) == 0
-
-
-def test_failures_are_forgotten_after_a_while_and_bounded(clock: Clock) -> None:
-    throttle = Throttle(clock, lanes_max=2)
-    for _ in range(FREE_FAILURES + 3):
-        throttle.failed(("a", "x"))
-    assert throttle.delay_s(("a", "x")) > 0
-    clock.now += 601
-    assert throttle.delay_s(("a", "x")) == 0
-    for lane in (("b", "x"), ("c", "x")):
-        throttle.failed(lane)
-    assert len(throttle._failures) == 2
-
-
-def test_a_lane_takes_one_at_a_time_and_only_so_many(clock: Clock) -> None:
-    throttle = Throttle(clock)
-    inside = most = 0
-
-    async def check() -> None:
-        nonlocal inside, most
-        async with throttle.turn("a", "x"):
-            inside += 1
-            most = max(most, inside)
-            await asyncio.sleep(0)
-            inside -= 1
-
-    async def scene() -> list[BaseException | None]:
-        return await asyncio.gather(*(check() for _ in range(WAITING_MAX + 5)), return_exceptions=True)
-
-    results = run(scene())
-    assert most == 1
-    assert [isinstance(result, LaneFull) for result in results].count(True) == 5
-    assert throttle._waiting == {}
 
 
 @pytest.mark.parametrize(

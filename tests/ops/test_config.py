@@ -180,3 +180,10 @@ def test_certificate_and_key_are_set_together(tmp_path: Path) -> None:
 def test_settings_cannot_be_changed_after_loading() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         Config().server.port = 1  # type: ignore[misc]
+
+
+def test_a_variable_belongs_to_the_longest_section_that_it_names() -> None:
+    sections = sorted(config.SECTIONS, key=len)
+    assert {name for name in sections if name.startswith("auth")}
+    loaded = config.load(None, {"DAVENPORT_AUTH_CACHE_SECONDS": "7"})
+    assert loaded.auth.cache_seconds == 7

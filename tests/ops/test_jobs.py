@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 from dav import jobs
-from dav.config import Config
+from dav.config import Config, MailAccountsConfig
 from dav.methods.put import describe
-from storage import collections, objects
+from storage import accounts, collections, objects
 from storage.engine import Store, transaction
 from storage.records import Account
 
@@ -75,3 +78,18 @@ def test_what_was_deleted_goes_after_its_days(store: Store, config: Config, alic
     said = jobs.purge_history(store, config, NOW_S + days + 1)
     assert said.startswith("Removed 1 collections, 1 objects in them, ")
     assert jobs.purge_history(store, config, NOW_S + days + 1) == ""
+
+
+def test_the_mail_servers_copy_follows_the_accounts(
+    store: Store, config: Config, alice: Account, tmp_path: Path
+) -> None:
+    file = tmp_path / "accounts.sqlite"
+    settings = replace(config, mail_accounts=MailAccountsConfig(file=str(file)))
+    assert jobs.copy_accounts(store, settings, NOW_S) == "Wrote 2 changes of accounts for the mail server."
+    assert jobs.copy_accounts(store, settings, NOW_S) == ""
+    with transaction(store, write=True) as conn:
+        accounts.set_active(conn, alice.id, False)
+    assert jobs.copy_accounts(store, settings, NOW_S) == "Wrote 2 changes of accounts for the mail server."
+    (job,) = [job for job in jobs.JOBS if job.run is jobs.copy_accounts]
+    assert job.wanted(settings)
+    assert not job.wanted(config)

@@ -57,6 +57,9 @@ def described(store: Store) -> dict[str, Any]:
             for key in inspector.get_foreign_keys(table)
         )
         found[table] = (columns, inspector.get_pk_constraint(table), indexes, foreign)
+    for view in sorted(inspector.get_view_names()):
+        columns = [(column["name"], str(column["type"])) for column in inspector.get_columns(view)]
+        found[f"{view} view"] = (columns, inspector.get_view_definition(view))
     if store.dialect == "sqlite":
         with store.engine.connect() as connection:
             for name, sql in connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type = 'table'"):
@@ -85,6 +88,30 @@ def test_the_migrations_make_the_same_tables_as_the_schema(new_store: Callable[[
     version = "alembic_version"
     assert by_migrations.pop(version)[0][0][0] == at_once.pop(version)[0][0][0] == "version_num"
     assert by_migrations == at_once
+    assert {f"{view} view" for view in schema.VIEWS} <= set(at_once)
+
+
+def test_a_store_of_the_first_schema_keeps_its_accounts(new_store: Callable[[], Store]) -> None:
+    store = new_store()
+    with migrate._exclusive(store) as connection:
+        migrate.run_migrations(connection, "0001")
+        connection.execute(sa.text("INSERT INTO store_meta (key, value) VALUES ('epoch', 'x')"))
+        columns = "id, name, name_key, display_name, display_key, kind, auth_seq, locale, time_zone, used_bytes, active"
+        connection.execute(
+            sa.text(
+                f"INSERT INTO accounts ({columns}, admin, created_s)"
+                " VALUES (7, 'a@x', 'a@x', '', '', 'individual', 1, '', '', 0, 1, 0, 5)"
+            )
+        )
+        connection.execute(
+            sa.text("INSERT INTO addresses (account_id, address, address_key, is_primary) VALUES (7, 'a@x', 'a@x', 1)")
+        )
+    migrate.upgrade(store, version="2", now_s=NOW_S)
+    with transaction(store, write=True) as conn:
+        account = accounts.account_by_name(conn, "a@x")
+        assert account is not None
+        assert (account.id, account.source, account.addresses) == (7, "", ("a@x",))
+        assert accounts.set_sourced_addresses(conn, 7, "sql", ["b@x"]) == []
 
 
 def test_the_head_is_the_newest_migration() -> None:
@@ -140,7 +167,7 @@ def test_a_store_in_use_by_older_workers_is_not_changed(
 ) -> None:
     store = new_store()
     migrate.upgrade(store, version="1")
-    monkeypatch.setattr(migrate, "HEAD", "0002")
+    monkeypatch.setattr(migrate, "HEAD", "9998")
     ran: list[str] = []
     monkeypatch.setattr(migrate, "run_migrations", lambda connection, target: ran.append(target))
     worker = migrate.register_worker(store, version="1.2.3", now_s=NOW_S)
@@ -151,11 +178,11 @@ def test_a_store_in_use_by_older_workers_is_not_changed(
         migrate.upgrade(store, version="2", now_s=NOW_S + 110)
     assert ran == []
     migrate.upgrade(store, version="2", now_s=NOW_S + 111)  # it has given no sign for more than a minute
-    assert ran == ["0002"]
+    assert ran == ["9998"]
     migrate.beat(store, worker, NOW_S + 200)
     migrate.unregister_worker(store, worker)
     migrate.upgrade(store, version="2", now_s=NOW_S + 200)
-    assert ran == ["0002", "0002"]
+    assert ran == ["9998", "9998"]
 
 
 def test_workers_are_listed_while_they_live(new_store: Callable[[], Store]) -> None:
@@ -185,7 +212,7 @@ def test_a_failed_migration_leaves_the_store_as_it_was(
         raise RuntimeError(target)
 
     with monkeypatch.context() as patch:
-        patch.setattr(migrate, "HEAD", "0002")
+        patch.setattr(migrate, "HEAD", "9998")
         patch.setattr(migrate, "run_migrations", half)
         with pytest.raises(RuntimeError):
             migrate.upgrade(store, version="2", now_s=NOW_S)
