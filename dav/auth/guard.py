@@ -31,6 +31,8 @@ WAITING_MAX = 16
 # Of a network, or of a login seen from networks that are new to it, so many are checked at the same time.
 WIDE_RUNNING = 64
 WIDE_WAITING_MAX = 512
+# How long one may stand behind others beyond the longest delay.
+PATIENCE_S = 5.0
 # How many more failures than of a lane are free for a whole network, and for a login from all networks new to it.
 NETWORK_FREE = 10
 LOGIN_FREE = 4
@@ -102,19 +104,27 @@ class Guard:
         secret = self._secret = self._secret or await self._load_secret()
         turn = _turn(secret, login, client)
         async with contextlib.AsyncExitStack() as stack:
-            await stack.enter_async_context(self._queue(turn.pair, 1, WAITING_MAX))
-            await self._read(turn)
-            if not turn.known:
-                waited = False
-                for lane in (turn.network, turn.name):
-                    waited |= self._is_full(lane)
-                    await stack.enter_async_context(self._queue(lane, WIDE_RUNNING, WIDE_WAITING_MAX))
-                if waited:
-                    await self._read(turn)
-            delay_s = max(turn.delays)
-            if delay_s > 0:
-                await self._sleep(delay_s)
+            try:
+                # Whoever stands behind others that wait must not stand there for minutes: a client gives up before.
+                async with asyncio.timeout(self._delay_max_s + PATIENCE_S):
+                    await self._wait(turn, stack)
+            except TimeoutError:
+                raise LaneFull from None
             yield turn
+
+    async def _wait(self, turn: Turn, stack: contextlib.AsyncExitStack) -> None:
+        await stack.enter_async_context(self._queue(turn.pair, 1, WAITING_MAX))
+        await self._read(turn)
+        if not turn.known:
+            waited = False
+            for lane in (turn.network, turn.name):
+                waited |= self._is_full(lane)
+                await stack.enter_async_context(self._queue(lane, WIDE_RUNNING, WIDE_WAITING_MAX))
+            if waited:
+                await self._read(turn)
+        delay_s = max(turn.delays)
+        if delay_s > 0:
+            await self._sleep(delay_s)
 
     async def failed(self, turn: Turn) -> None:
         """Counts a wrong password. One write."""

@@ -274,6 +274,21 @@ def test_whoever_gives_up_waiting_leaves_no_trace(guard: Guard) -> None:
     assert guard._queues == {}
 
 
+def test_nobody_stands_for_minutes_behind_others_that_wait(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dav.auth.guard.PATIENCE_S", 0.05)
+    patient = Guard(store, in_thread=at_once, write=at_once, free_failures=FREE, delay_max_s=0)
+
+    async def scene() -> None:
+        async with patient.turn("a", HOME):
+            with pytest.raises(LaneFull):
+                await patient.turn("a", HOME).__aenter__()
+            # Who is let in may take the time that the back end takes.
+            await asyncio.sleep(0.1)
+
+    run(scene())
+    assert patient._queues == {}
+
+
 # --- what is written down ---------------------------------------------------------------------------------------------
 
 

@@ -23,7 +23,7 @@ SETTINGS = [
     pytest.param(block, id=f"{page}-{number}")
     for page in PAGES
     for number, block in enumerate(blocks(page))
-    if re.match(r"\[(?:%s)\]" % "|".join(config.SECTIONS), block)
+    if re.match(rf"\[(?:{'|'.join(config.SECTIONS)})\]", block)
 ]
 
 

@@ -197,7 +197,7 @@ class MailServer:
     # --- processes ---
 
     def start_dovecot(self, *, delay_s: int = 1, penalty: bool = False) -> None:
-        """delay_s: what each wrong password costs (auth_failure_delay). penalty: a network that guesses waits longer."""
+        """delay_s: what each wrong password costs (auth_failure_delay). penalty: more for who guesses."""
         self._write("dovecot.conf", DOVECOT, delay_s=delay_s, penalty="0600" if penalty else "0")
         _run(["dovecot", "-c", str(self.folder / "dovecot.conf")])
         for port in (self.imap, self.imaps, self.lmtp):
