@@ -589,13 +589,20 @@ async def _read(request: Request, receive: Receive, limit: int, held: Held) -> b
         return await receive()
 
     chunks: list[bytes] = []
+    refused = False
     async for chunk in _chunks(request, first_then_rest, limit):
+        if refused:
+            continue
         try:
             await held.take(len(chunk))
+            chunks.append(chunk)
         except NoRoom:
-            fields = (("Retry-After", "10"), ("Connection", "close"))
-            raise DavError(503, detail="Too many large bodies arrive at once.", headers=fields) from None
-        chunks.append(chunk)
+            # The rest is read and dropped: a client that is cut off while it sends does not see why.
+            refused = True
+            chunks.clear()
+            held.release()
+    if refused:
+        raise DavError(503, detail="Too many large bodies arrive at once.", headers=(("Retry-After", "10"),))
     return b"".join(chunks)
 
 

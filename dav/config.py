@@ -391,7 +391,7 @@ class AuthConfig:
     cache_seconds: int = _option(
         300,
         _number(0, 86400),
-        "How long a verified password is remembered in memory; a changed one counts at once for local and sql. 0: never.",
+        "How long a verified password is remembered in memory; changes in local and sql count at once. 0: never.",
     )
     grace_seconds: int = _option(
         86_400,
@@ -727,7 +727,7 @@ class Limits:
     )
     rules: int = _option(100, _number(1, 10_000), "Most recurrence rules (RRULE and EXRULE) in one calendar object.")
     dates: int = _option(
-        10_000,
+        5000,
         _number(100, 1_000_000),
         "Most dates that one calendar object lists: RDATE, EXDATE, FREEBUSY, and changed occurrences.",
     )
@@ -749,7 +749,7 @@ class Limits:
         1000, _number(10, 100_000), "Most attendees of one event; announced as max-attendees-per-instance."
     )
     expand_instances: int = _option(
-        50_000, _number(100, 1_000_000), "Most occurrences (or KiB of them) that one report writes out when expanding."
+        25_000, _number(100, 1_000_000), "Most occurrences (or KiB of them) that one report writes out when expanding."
     )
     recurrence_steps: int = _option(
         100_000, _number(1000, 100_000_000), "Most steps of computing one recurrence rule in one request."

@@ -32,6 +32,10 @@ class DavError(Exception):
             headers,
         )
 
+    def again(self) -> DavError:
+        """The same to be raised, without what this one refers to: its traceback keeps alive all that was read."""
+        return DavError(self.status, self.condition, self.detail, content=self.content, headers=self.headers)
+
 
 def from_storage(error: Exception) -> DavError:
     """The answer to a refusal of the store that no handler turned into something more exact."""

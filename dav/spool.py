@@ -40,7 +40,7 @@ class Bodies:
     """Room in memory for the bodies of requests, of all of them together. Used on the event loop's thread.
 
     A body takes room as it arrives, so one that was only announced takes none. One account gets half of the room at
-    most. Could all bodies only wait for each other, none would ever be complete: so one at a time may go beyond.
+    most. Could bodies only wait for each other, none would ever be complete: so one at a time may go beyond both.
     """
 
     def __init__(self, size: int, *, wait_s: float = 10.0) -> None:
@@ -52,9 +52,7 @@ class Bodies:
 
     def _take(self, held: Held, size: int) -> bool:
         own = self._of.get(held.account_id, 0)
-        if own > held.bytes and own + size > self.size // 2:
-            return False
-        if self.held + size > self.size:
+        if own + size > self.size // 2 or self.held + size > self.size:
             if self._beyond not in (None, held):
                 return False
             self._beyond = held

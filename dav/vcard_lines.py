@@ -84,8 +84,11 @@ def _decoded(line: Line, raw: bytes, version: str, *, quoted: bool) -> Line:
     head = _CHARSET_PARAM.sub("", line.head)
     if quoted:
         head = _QUOTED_PRINTABLE.sub("", head)
-        raw = _SOFT_BREAK.sub(b"", raw)
-    body = _FOLD.sub(b"", raw).strip(b"\r\n")
+    body = raw.strip(b"\r\n")
+    if b"\n" in body or b"\r" in body or body.rstrip(b" \t").endswith(b"="):
+        if quoted:
+            raw = _SOFT_BREAK.sub(b"", raw)
+        body = _FOLD.sub(b"", raw).strip(b"\r\n")
     start = body.find(b":", len(line.head.encode()) if line.head.isascii() else 0)
     data = body[start + 1 :]
     structured = line.name in STRUCTURED

@@ -19,6 +19,15 @@ from storage.migrate import upgrade
 VERSION = "0.1.0"
 
 
+@pytest.fixture(autouse=True)
+def same_umask() -> Iterator[None]:
+    """The command line closes what it makes to others; the folders of the next test's mail server are not its own."""
+    umask = os.umask(0o022)
+    os.umask(umask)
+    yield
+    os.umask(umask)
+
+
 @pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty store's file: copying it is much cheaper than making one."""

@@ -9,6 +9,7 @@ from functools import lru_cache
 from storage.text import nfkd
 
 _SHORT_CHARS = 500
+_SLICE_CHARS = 100_000
 _REMEMBERED_CHARS_MAX = 10_000
 _ASCII_UPPER = {code: code - 32 for code in range(ord("a"), ord("z") + 1)}
 
@@ -41,8 +42,11 @@ def unicode_casemap(text: str) -> str:
 
 def _casemap(text: str) -> str:
     if len(text) > _SHORT_CHARS:
-        # The same for each character that occurs, not for each time that it does.
-        text = text.translate({ord(char): _fold(char) for char in set(text)})
+        # The same for each character that occurs, not for each time that it does; and in slices, since no other thread
+        # runs while one is made.
+        slices = [text[start : start + _SLICE_CHARS] for start in range(0, len(text), _SLICE_CHARS)]
+        folded = {ord(char): _fold(char) for char in set().union(*slices)}
+        text = "".join([part.translate(folded) for part in slices])
     else:
         text = "".join(map(_fold, text))
     # Combining marks are put in order, so that two spellings of one text (U+1E69, s + dot below + dot above) are equal.

@@ -18,7 +18,6 @@ _LOGICAL = re.compile(
     rb"|([^\n]*+(?:\n[ \t][^\n]*+)*+\n?)"
 )
 _LOGICAL_CR = re.compile(rb"[^\r]*(?:\r[ \t][^\r]*)*\r?")
-_FOLD = re.compile(rb"\r?\n[ \t]")
 _FOLD_CR = re.compile(rb"\r[ \t]")
 # Possessive and by runs: a match by characters would keep a place to go back to, 150 bytes, for each of them.
 _PARAM = re.compile(r';([^=;:"]*+)(?:=((?:"[^"]*+"|[^";:]++)*+))?')
@@ -247,7 +246,8 @@ def content_lines(data: bytes) -> Iterator[Line]:
         body = raw
         physical = raw.count(b"\n") or 1
         if physical > 1 or raw[-1:] != b"\n":
-            body = _FOLD.sub(b"", body)
+            # An LF in a logical line stands before a blank. Four searches for bytes cost a tenth of one by a pattern.
+            body = body.replace(b"\n\t", b"\n ").replace(b"\r\n ", b"").replace(b"\n ", b"")
         if number == 1 and body[:3] == b"\xef\xbb\xbf":
             body = body[3:]
         yield _line(body.rstrip(b"\r\n"), raw, number)

@@ -457,7 +457,8 @@ class _Series:
     """What the expansion of one object needs, parsed once for one floating zone."""
 
     def __init__(self, obj: CalendarObject, floating_zone: Zone) -> None:
-        self.obj, self.floating_zone = obj, floating_zone
+        # Not the object itself, which refers to this: a cycle would keep its megabytes until the next full collection.
+        self.zones, self.floating_zone = obj.zones, floating_zone
         self.master = obj.master
         self.certain = True
         self.timing = None if obj.master is None else _timing(obj.master, obj.zones, floating_zone)
@@ -473,10 +474,10 @@ class _Series:
         self.overrides: dict[object, tuple[_Timing, Moment, int]] = {}
         if self.timing is not None and obj.master is not None and self.recurs:
             self._read_master(obj.master, self.timing)
-        self._read_overrides()
+        self._read_overrides(obj.overrides)
 
     def _read_master(self, master: Component, timing: _Timing) -> None:
-        zones = self.obj.zones
+        zones = self.zones
         for item in master.items:
             if not isinstance(item, Line) or item.name not in ("RRULE", "EXRULE", "RDATE", "EXDATE"):
                 continue
@@ -524,9 +525,9 @@ class _Series:
         else:
             instants.add(self._instant(at, start))
 
-    def _read_overrides(self) -> None:
-        zones = self.obj.zones
-        for component in self.obj.overrides:
+    def _read_overrides(self, overrides: list[Component]) -> None:
+        zones = self.zones
+        for component in overrides:
             line = component.first("RECURRENCE-ID")
             assert line is not None
             timing = _timing(component, zones, self.floating_zone)

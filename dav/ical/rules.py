@@ -25,7 +25,7 @@ _MIN_S = -62_135_596_800
 _MAX_S = 253_402_300_799
 
 # Values of RDATE, EXDATE and FREEBUSY, and overrides, in one object; each is read several times.
-DATES_MAX = 10_000
+DATES_MAX = 5_000
 RULES_MAX = 100
 ZONES_MAX = 100
 

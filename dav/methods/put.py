@@ -95,7 +95,7 @@ def read_payload(request: Request, area: str) -> Payload:
             _refuse_other_type(kind, request.header("content-type"))
             described = describe(kind, request.body, request.config, request.now_s)
         except DavError as refused:
-            error = refused
+            error = refused.again()
     return Payload(request.body, None, etag_of(request.body), content_type, described, error)
 
 
@@ -214,7 +214,7 @@ def store(
         described = payload.described
         check_fit(ctx, parent, kind, described.index, existing)
     elif payload.error is not None:
-        raise payload.error
+        raise payload.error.again()
     else:
         if ctx.request.upload is not None:
             ctx.request.upload.place()

@@ -188,11 +188,11 @@ def test_bodies_wait_for_room_and_one_at_a_time_goes_beyond() -> None:
         await first.take(45)
         await second.take(45)
         await third.take(20)  # goes beyond
-        assert bodies.held == 110
         waiting = asyncio.create_task(second.take(10))
         await settled()
         assert not waiting.done()
-        await third.take(30)  # the one beyond is finished first
+        await third.take(60)  # the one beyond is finished first
+        assert bodies.held == 170
         third.release()
         await waiting
         assert bodies.held == 100
@@ -208,16 +208,19 @@ def test_one_account_gets_half_of_the_room_for_bodies() -> None:
     async def scenario() -> None:
         bodies = Bodies(100)
         held = [Held(bodies, 1) for _ in range(3)]
-        await held[0].take(60)  # a single body may be larger
-        held[0].release()
         await held[0].take(25)
         await held[1].take(25)
-        waiting = asyncio.create_task(held[2].take(10))
-        await Held(bodies, 2).take(50)  # somebody else's is not kept waiting
+        await held[2].take(10)  # goes beyond
+        waiting = [asyncio.create_task(one.take(10)) for one in held[:2]]
+        await Held(bodies, 2).take(40)  # somebody else's is not kept waiting
         await settled()
-        assert not waiting.done()
+        assert [task.done() for task in waiting] == [False, False]
+        held[2].release()
+        await settled()
+        assert [task.done() for task in waiting] == [True, False]
         held[0].release()
-        await waiting
+        await waiting[1]
+        assert bodies.held == 35 + 40
 
     asyncio.run(scenario())
 
@@ -226,15 +229,16 @@ def test_a_body_that_finds_no_room_gives_up() -> None:
     async def scenario() -> None:
         bodies = Bodies(100, wait_s=0.01)
         await Held(bodies, 1).take(50)
+        await Held(bodies, 1).take(1)
         with pytest.raises(NoRoom):
             await Held(bodies, 1).take(1)
-        assert bodies.held == 50
+        assert bodies.held == 51
 
     asyncio.run(scenario())
 
 
 def test_large_bodies_that_arrive_at_once_get_503_and_small_ones_pay_nothing(sqlite_url: str, tmp_path: Path) -> None:
-    """Somebody begins many large bodies and ends none of them."""
+    """Somebody begins a large body and does not end it, and another one goes beyond the room."""
     store: Store = open_store(sqlite_url, blob_dir=tmp_path / "files", threads=2)
     server = Server(store, Config(limits=Limits(body_memory=1 << 20)))
     server.app._bodies.wait_s = 0.05
@@ -242,37 +246,41 @@ def test_large_bodies_that_arrive_at_once_get_503_and_small_ones_pay_nothing(sql
     path = f"{CALENDAR}x.ics"
 
     async def scenario() -> tuple[list[int], int, int]:
-        begun = [Unfinished(alice, path, 300_000) for _ in range(3)]
+        begun = [Unfinished(alice, path, 300_000, endless=number < 2) for number in range(4)]
         tasks = [asyncio.create_task(one.run()) for one in begun]
-        await asyncio.wait_for(begun[0].stuck.wait(), 10)
+        await asyncio.wait_for(asyncio.gather(*(one.stuck.wait() for one in begun[:2])), 10)
         small = await server._call(*alice.prepare("PUT", path, event("x").encode()))
-        await asyncio.wait_for(asyncio.gather(*tasks[1:]), 10)
-        assert all((b"retry-after", b"10") in one.fields for one in begun[1:])
-        begun[0].go.set()
-        await asyncio.wait_for(tasks[0], 10)
+        await asyncio.wait_for(asyncio.gather(*tasks[2:]), 10)
+        assert all((b"retry-after", b"10") in one.fields for one in begun[2:])
+        for one in begun[:2]:
+            one.go.set()
+        await asyncio.wait_for(asyncio.gather(*tasks[:2]), 10)
+        later = await server._call(*alice.prepare("PUT", path, event("x", summary="y" * 300_000).encode()))
+        assert later.status == 204
         return [one.status for one in begun], small.status, server.app._bodies.held
 
     statuses, small, left = server._loop.run_until_complete(scenario())
-    # The account's half of the room has place for one of them.
-    assert (statuses, small, left) == ([0, 503, 503], 201, 0)
+    # The account's half of the room has place for one of them, and one goes beyond.
+    assert (statuses, small, left) == ([0, 0, 503, 503], 201, 0)
     server.close()
     store.close()
 
 
 class Unfinished(Slow):
-    """A PUT of which one piece comes, and after `go` the end of the connection. status: 0 without an answer."""
+    """A PUT of two pieces; an endless one then hangs, and after `go` its connection ends (status 0: no answer)."""
 
-    def __init__(self, client: Client, path: str, size: int) -> None:
+    def __init__(self, client: Client, path: str, size: int, *, endless: bool) -> None:
         super().__init__(client, path)
         self.scope["method"] = "PUT"
-        self.pieces = [b"x" * size]
+        self.pieces = [b"x" * size, b"x"]
+        self.endless = endless
         self.stuck = asyncio.Event()
         self.status = 0
         self.fields: list[tuple[bytes, bytes]] = []
 
     async def receive(self) -> dict[str, Any]:
         if self.pieces:
-            return {"type": "http.request", "body": self.pieces.pop(), "more_body": True}
+            return {"type": "http.request", "body": self.pieces.pop(0), "more_body": self.endless or bool(self.pieces)}
         self.stuck.set()
         await self.go.wait()
         return {"type": "http.disconnect"}

@@ -12,6 +12,7 @@ from dav.ical.lines import (
     Component,
     LineError,
     content_lines,
+    decode_caret,
     escape,
     fold,
     make_line,
@@ -146,6 +147,53 @@ def test_what_does_not_nest_is_refused_with_its_line(data: bytes, number: int) -
 def test_more_lines_than_allowed_are_refused() -> None:
     with pytest.raises(LineError):
         read(b"BEGIN:A\n" + b"X:1\n" * 10 + b"END:A\n", lines_max=11)
+
+
+def test_folds_are_counted_before_they_are_read() -> None:
+    data = b"BEGIN:A\nX:1" + b"\n 2" * 10 + b"\nEND:A\n"
+    assert read(data, lines_max=4).components[0].value("X") == "1" + "2" * 10
+    for limits in ({"lines_max": 3}, {"lines_max": 100, "folded_max": 12}):
+        with pytest.raises(LineError, match="folds"):
+            read(data, **limits)
+
+
+def test_parameters_are_counted_and_what_stands_in_quotes_or_in_values_is_not() -> None:
+    data = b'BEGIN:A\nX;A=1,2;B="1,2;3,4:":5,6;7\nY;C:8,9;;;;;;\nEND:A\n'
+    assert len(read(data, params_max=4).components[0].items) == 2
+    with pytest.raises(LineError, match="line 3: more than 3 parameters"):
+        read(data, params_max=3)
+
+
+def _by_characters(value: str, escape: str, meant: dict[str, str]) -> str:
+    """Escapes undone one after the other, as the RFCs tell it."""
+    out, index = "", 0
+    while index < len(value):
+        pair = value[index : index + 2]
+        found = meant.get(pair[1:], pair[1:] if "" in meant else None) if pair[0] == escape and pair[1:] else None
+        out += pair[0] if found is None else found
+        index += 1 if found is None else 2
+    return out
+
+
+@given(st.text("\\\\\\nN,;:a", max_size=30))
+def test_escapes_are_undone_from_the_left(value: str) -> None:
+    assert unescape(value) == _by_characters(value, "\\", {"n": "\n", "N": "\n", "": ""})
+
+
+@given(st.text("^^^n'a", max_size=30))
+def test_carets_are_undone_from_the_left(value: str) -> None:
+    assert decode_caret(value) == _by_characters(value, "^", {"n": "\n", "'": '"', "^": "^"})
+
+
+@given(st.text("\\\\;,a", max_size=30))
+def test_a_value_is_split_where_no_backslash_stands_before(value: str) -> None:
+    parts = split_value(value, ";")
+    assert ";".join(parts) == value
+    for part in parts:
+        assert ";" not in part.replace("\\\\", "").replace("\\;", "")
+        assert part is parts[-1] or not part.replace("\\\\", "").endswith("\\")
+    few = split_value(value, ";", most=2)
+    assert few == ([parts[0], ";".join(parts[1:])] if len(parts) > 1 else parts)
 
 
 def test_line_numbers_count_folded_lines() -> None:

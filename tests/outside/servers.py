@@ -119,6 +119,15 @@ class Server:
         """Highest resident memory of the largest process since reset_peak, in MiB."""
         return max(_status_kib(pid, "VmHWM") for pid in self.pids()) / 1024
 
+    def cpu_s(self) -> float:
+        """Processor time of all processes so far, in seconds."""
+        ticks = 0
+        for pid in self.pids():
+            # proc(5): the name in parentheses may hold anything; utime and stime are the 14th and 15th field.
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
     def kill(self) -> None:
         """SIGKILL to the whole process group: nothing gets a chance to finish."""
         assert self.process is not None

@@ -158,3 +158,36 @@ def test_an_abandoned_long_answer_is_let_go(own: Server, user: Dav, large_calend
         connection.close()
     assert user.propfind(large_calendar, "<D:getetag/>").seconds < 10
     assert own.peak_mib() - before < 200, f"{before:.0f} → {own.peak_mib():.0f} MiB"
+
+
+def test_large_bodies_that_arrive_at_once_do_not_add_up(tmp_path: Path) -> None:
+    """24 bodies of 9 MB, by two accounts: they wait for each other, or are told to come again later."""
+    import threading
+
+    small = Server(tmp_path, settings={"limits": {"body_memory": "32 MiB"}}).start()
+    try:
+        users = [small.account(name) for name in ("one@example.com", "two@example.com")]
+        places = [user.make_calendar(f"{user.home()}many/") for user in users]
+        note = "ATTACH;ENCODING=BASE64;VALUE=BINARY:" + "QUJD" * 2_300_000
+        small.reset_peak()
+        before = small.rss_mib()
+        statuses: list[int] = []
+
+        def store(number: int) -> None:
+            user, place = users[number % 2], places[number % 2]
+            body = event(f"many-{number}", "DTSTART:20261110T100000Z", note)
+            statuses.append(user.put(f"{place}{number}.ics", body).status)
+
+        threads = [threading.Thread(target=store, args=(number,)) for number in range(24)]
+        for thread in threads:
+            thread.start()
+        # A small one is not kept waiting by them.
+        answer = users[0].put(places[0] + "small.ics", event("small", "DTSTART:20261110T100000Z"))
+        for thread in threads:
+            thread.join(120)
+        assert (answer.status, len(statuses)) == (201, 24)
+        assert set(statuses) <= {201, 503}
+        assert statuses.count(201) >= 10
+        assert small.peak_mib() - before < 200, f"{before:.0f} → {small.peak_mib():.0f} MiB"
+    finally:
+        small.stop()

@@ -364,3 +364,22 @@ def test_an_update_costs_few_statements(store: Store, server: Server, alice: Cli
     assert same <= 3 + more  # collection, member, locks
     assert update <= 8 + more
     assert create <= 10 + more
+
+
+def test_a_refused_upload_leaves_no_file_behind(store: Store, alice: Client) -> None:
+    """Whatever refuses it: the file goes at once, not with the purge weeks later."""
+
+    def on_disk() -> list[str]:
+        folder = store.blob_dir
+        return [str(path) for path in folder.rglob("*") if path.is_file() and path.name != ".lock"]
+
+    assert alice.put("files/alice/a", b"x" * 300_000).status == 201
+    (kept,) = on_disk()
+    assert alice.put("files/alice/a", b"y" * 300_000, if_match='"other"').status == 412
+    assert alice.put("files/alice/none/a", b"y" * 300_000).status == 409
+    assert alice.put("files/alice/a", b"x" * 300_000).status == 204
+    assert alice.account is not None
+    with transaction(store, write=True) as conn:
+        accounts.update_account(conn, alice.account.id, quota_bytes=400_000)
+    assert alice.put("files/alice/b", b"y" * 300_000).status == 507
+    assert on_disk() == [kept]

@@ -50,6 +50,22 @@ def test_an_unfinished_blob_leaves_nothing(tmp_path: Path) -> None:
     assert os.listdir(tmp_path / "incoming") == []
 
 
+def test_a_sealed_blob_is_found_by_nobody_until_it_is_placed(tmp_path: Path) -> None:
+    with BlobWriter(tmp_path) as refused:
+        refused.write(b"data")
+        blob = refused.seal()
+        with pytest.raises(NotFound):
+            open_blob(tmp_path, blob.name)
+    assert os.listdir(tmp_path / "incoming") == []
+    with BlobWriter(tmp_path) as kept:
+        kept.write(b"data")
+        assert kept.seal() == blob
+        kept.place()
+        kept.place()
+    kept.abort()
+    assert list(names_on_disk(tmp_path)) == [blob.name]
+
+
 @pytest.mark.parametrize("name", ["../../etc/passwd", "", "A" * 64, "0" * 63, "0" * 64 + "\n"])
 def test_what_is_no_blob_name_opens_no_file(tmp_path: Path, name: str) -> None:
     with pytest.raises(ValueError, match="not a blob"):
