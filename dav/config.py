@@ -608,11 +608,11 @@ class AuthDovecotConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class AuthImapConfig:
-    """Back end "imap": signing in at an IMAP server, for each password that is not remembered."""
+class MailLoginConfig:
+    """What signing in at a mail server needs, whatever it speaks."""
 
     host: str = _option("", Reader(_read_server), "The server, such as mail.example.org.")
-    port: int = _option(0, _number(0, 65535), "Its port; 0: 993 with tls, else 143.")
+    port: int = _option(0, _number(0, 65535), "Its port; 0: the usual one.")
     tls: str = _option(
         "tls",
         _choice("tls", "starttls", "none"),
@@ -627,31 +627,23 @@ class AuthImapConfig:
     timeout_seconds: int = _option(30, _number(1, 120), "How long one sign-in there may take, with all its waiting.")
     connections: int = _option(20, _number(1, 200), "Most connections at the same time, in each worker.")
     lower_case: bool = _option(True, _FLAG, "Letter case does not count there: ALICE@ and alice@ are one account.")
+
+
+@dataclass(frozen=True, slots=True)
+class AuthImapConfig(MailLoginConfig):
+    """Back end "imap": signing in at an IMAP server, for each password that is not remembered."""
+
+    port: int = _option(0, _number(0, 65535), "Its port; 0: 993 with tls, else 143.")
     forward_client: bool = _option(
         False, _FLAG, "Tell the server the client's address (IMAP ID), as Dovecot's login_trusted_networks allows."
     )
 
 
 @dataclass(frozen=True, slots=True)
-class AuthSmtpConfig:
+class AuthSmtpConfig(MailLoginConfig):
     """Back end "smtp": signing in at a submission server, for each password that is not remembered."""
 
-    host: str = _option("", Reader(_read_server), "The server, such as mail.example.org.")
     port: int = _option(0, _number(0, 65535), "Its port; 0: 465 with tls, else 587.")
-    tls: str = _option(
-        "tls",
-        _choice("tls", "starttls", "none"),
-        "tls from the first byte, starttls, or none, which only this machine itself (127.0.0.1, ::1) allows.",
-    )
-    ca_file: str = _option(
-        "", _PATH, "PEM file of the authority that signed the server's certificate. Empty: the system's."
-    )
-    certificate_name: str = _option(
-        "", Reader(_read_server), "Name that the certificate must have, when it is not host's."
-    )
-    timeout_seconds: int = _option(30, _number(1, 120), "How long one sign-in there may take, with all its waiting.")
-    connections: int = _option(20, _number(1, 200), "Most connections at the same time, in each worker.")
-    lower_case: bool = _option(True, _FLAG, "Letter case does not count there: ALICE@ and alice@ are one account.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from dav.auth.guard import network
 from dav.config import ConfigError
 
 if TYPE_CHECKING:
-    from dav.config import AuthImapConfig, AuthSmtpConfig
+    from dav.config import MailLoginConfig
 
 TEXT_MAX = 200
 
@@ -61,9 +61,7 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else "?" for char in short)
 
 
-def server_of(
-    back_end: str, settings: AuthImapConfig | AuthSmtpConfig, *, tls_port: int, plain_port: int
-) -> tuple[str, int]:
+def server_of(back_end: str, settings: MailLoginConfig, *, tls_port: int, plain_port: int) -> tuple[str, int]:
     """(host, port) of the server. Raises ConfigError: no host, or passwords in the clear over a network."""
     if not settings.host:
         raise ConfigError(f"auth.backends names {back_end}, so auth_{back_end}.host must be set")
@@ -74,7 +72,7 @@ def server_of(
     return settings.host, settings.port or (tls_port if settings.tls == "tls" else plain_port)
 
 
-def tls_context(settings: AuthImapConfig | AuthSmtpConfig) -> ssl.SSLContext | None:
+def tls_context(settings: MailLoginConfig) -> ssl.SSLContext | None:
     """What verifies the server's certificate and name; None without TLS. Raises ConfigError for an unusable ca_file."""
     if settings.tls == "none":
         return None
