@@ -264,6 +264,15 @@ def pss_kib(pids: Sequence[int]) -> int:
 # --- the work --------------------------------------------------------------------------------------------------------
 
 
+def davbench_program() -> Path:
+    """Where the measuring client is. Raises SystemExit when it is not there."""
+    place = Path(os.environ.get("DAVENPORT_SHARED") or ROOT.parent / "shared")
+    program = place / "bench" / "davbench.py"
+    if not program.is_file():
+        raise SystemExit(f"The measuring client is not at {program}; set DAVENPORT_SHARED.")
+    return program
+
+
 def davbench(
     bench: Path, server: Running, label: str, events: int, options: Sequence[str]
 ) -> dict[str, dict[str, object]]:
@@ -506,11 +515,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="leave out how the cost grows")
     parser.add_argument("--print", action="store_true", help="print the table and leave docs/performance.md alone")
     arguments = parser.parse_args()
-    place = Path(os.environ.get("DAVENPORT_SHARED") or ROOT.parent / "shared")
-    bench = place / "bench" / "davbench.py"
-    if not bench.is_file():
-        print(f"The measuring client is not at {bench}; set DAVENPORT_SHARED.", file=sys.stderr)
-        return 1
+    bench = davbench_program()
     results = []
     for label in arguments.servers.split(","):
         (contender,) = [one for one in CONTENDERS if one.label == label]

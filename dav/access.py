@@ -14,7 +14,15 @@ from dav.xml import escape, tags
 READ = (d("read"), d("read-current-user-privilege-set"))
 WRITE = (d("write"), d("write-properties"), d("write-content"), d("bind"), d("unbind"), d("unlock"))
 OWNER = (d("all"), *READ, d("read-acl"), *WRITE)
-_WRITING = frozenset((d("all"), *WRITE))
+# RFC 6638 §6.1, §6.2: what others may bring to an inbox, and who may send from an outbox; each with its aggregate.
+DELIVER = (
+    c("schedule-deliver"),
+    c("schedule-deliver-invite"),
+    c("schedule-deliver-reply"),
+    c("schedule-query-freebusy"),
+)
+SEND = (c("schedule-send"), c("schedule-send-invite"), c("schedule-send-reply"), c("schedule-send-freebusy"))
+_WRITING = frozenset((d("all"), *WRITE, *SEND))
 
 # Nodes nobody writes to through DAV: they stand above the homes or are made by the server.
 _READ_ONLY = frozenset({"host", "root", "principals", "container", "directory", "directory-card"})
@@ -23,7 +31,8 @@ _READ_ONLY = frozenset({"host", "root", "principals", "container", "directory", 
 def privileges(ctx: Ctx, node: Node) -> tuple[str, ...]:
     """Clark names of the privileges that the signed-in account has on this node, aggregates included.
 
-    Credentials with a scope have fewer: nothing in other areas, and, when they are for reading, none that write.
+    Credentials with a scope have fewer: nothing in other areas, none that write on the principal unless they reach all
+    areas, and, when they are for reading, none that write anywhere.
     """
     scope = ctx.scope
     if scope is None:
@@ -31,7 +40,9 @@ def privileges(ctx: Ctx, node: Node) -> tuple[str, ...]:
     if node.collection is not None and node.collection.area not in scope.areas:
         return ()
     found = _of_account(ctx, node)
-    return tuple(name for name in found if name not in _WRITING) if scope.read_only else found
+    # A principal is in no area: who reaches only some of them does not change what concerns all.
+    reading = scope.read_only or (node.kind == "principal" and not scope.areas.issuperset(HOME_AREAS))
+    return tuple(name for name in found if name not in _WRITING) if reading else found
 
 
 def may_enter(ctx: Ctx, area: str) -> bool:
@@ -64,6 +75,10 @@ def _of_account(ctx: Ctx, node: Node) -> tuple[str, ...]:
         return READ if node.kind == "principal" else ()
     if node.kind == "principal":
         return (*READ, d("read-acl"), d("write-properties"))
+    if node.kind == "inbox":
+        return (*OWNER, c("read-free-busy"), *DELIVER)
+    if node.kind == "outbox":
+        return (*OWNER, *SEND)
     if node.kind in ("calendar-home", "calendar", "event", "subscribed"):
         return (*OWNER, c("read-free-busy"))
     return OWNER

@@ -23,17 +23,18 @@ from dav.auth import Authenticator, SignedIn
 from dav.context import Ctx, LeaveLane, Method, Request, Response
 from dav.errors import DavError, from_storage
 from dav.methods import METHODS
-from dav.methods.options import DAV_HEADER
+from dav.methods.options import dav_header
 from dav.methods.report import Asked
 from dav.spool import Abandoned, Bodies, Held, NoRoom, Room, Spool
 from dav.urls import Place, Urls
 from dav.version import VERSION
-from dav.web import pages
+from dav.web import free_busy, guest, pages
 from dav.xml import comment, document, split_clark, wrap
-from storage import accounts
+from storage import accounts, collections
 from storage.blobs import BlobWriter
 from storage.engine import transaction
 from storage.errors import StorageError
+from storage.meetings import LockFirst
 from storage.records import Blob
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ _SHORT_BODY_BYTES = 4096
 _SHORT_MULTIGET_BYTES = 8 * 1024
 _LARGE_BODY_BYTES = 1024 * 1024
 _LARGE_AT_ONCE = 2
+_LOCK_TRIES = 5
 _STREAM_CHUNK_BYTES = 64 * 1024
 _COMPRESSIBLE = ("text/", "application/xml", "application/json")
 _WELL_KNOWN = ("/.well-known/caldav", "/.well-known/carddav")
@@ -72,11 +74,17 @@ class Davenport:
     def __init__(self, config: Config, store: Store) -> None:
         self.config, self.store = config, store
         self.urls = Urls(config.server.base_path)
+        # On every answer: clients look for it on PROPFIND too, and it is the same set everywhere.
+        self._dav_field = ("DAV", dav_header(config))
         self.threads = ThreadPoolExecutor(config.server.threads, thread_name_prefix="dav")
         self.auth = Authenticator(store, config)
         self.now: Callable[[], float] = time.time
+        # Told after each commit of a writing request, from any thread: there may be mail to send.
+        self.wrote: Callable[[], None] = _nothing
         home = Route("/", self._home_page, methods=list(_PAGE_METHODS))
-        self.web = Starlette(routes=[home, *pages.token_routes(config), *pages.ROUTES])
+        site = guest.Site(config, store, self.urls, lambda: self.now(), self._in_thread)
+        open_to_all = (*guest.routes(site), *free_busy.routes(site))
+        self.web = Starlette(routes=[home, *pages.token_routes(config), *open_to_all, *pages.ROUTES])
         # A stream keeps its connection between two turns in a thread. Were all connections theirs, the threads would
         # wait for a connection, and the streams for a thread.
         self._streams = asyncio.Semaphore(max(1, config.server.threads // 2))
@@ -157,7 +165,7 @@ class Davenport:
         )  # fmt: skip
         if observe.tracing():
             observe.trace(exchange.id, f"{exchange.method} {raw_path}", headers.items())
-        sender = _Sender(send, exchange)
+        sender = _Sender(send, exchange, self._dav_field)
         try:
             response = await self._answer(scope, receive, headers, exchange)
             if response.stream is not None:
@@ -246,7 +254,22 @@ class Davenport:
     def _work(
         self, method: Method, request: Request, signed: SignedIn, exchange: _Exchange, lane: bool = False
     ) -> Response:
-        """Parse, then one transaction: in a worker thread, or, for what is short, where it stands."""
+        """Parse, then one transaction: in a worker thread, or, for what is short, where it stands.
+
+        One that finds that it should have locked more before what it holds is undone and begun anew with all of it.
+        """
+        first: frozenset[int] = frozenset()
+        for _ in range(_LOCK_TRIES):
+            try:
+                return self._try(method, request, signed, exchange, lane, first)
+            except LockFirst as wanted:
+                first |= wanted.ids
+        raise DavError(503, detail="The store is busy; try again.", headers=(("Retry-After", "5"),))
+
+    def _try(
+        self, method: Method, request: Request, signed: SignedIn, exchange: _Exchange, lane: bool,
+        first: frozenset[int],
+    ) -> Response:  # fmt: skip
         parsed = method.parse(request)
         if isinstance(parsed, Asked):
             exchange.report = split_clark(parsed.report.name)[1]
@@ -256,14 +279,21 @@ class Davenport:
                 if account is None or not account.active or account.auth_seq != signed.auth_seq:
                     raise Stale
                 exchange.account = account.name
+                if first:
+                    collections.lock_collections(conn, first)
                 ctx = Ctx(
                     conn, self.store, self.config, self.urls, account, request.now_s, request, lane, scope=signed.scope
                 )
                 if signed.scope is not None:
                     access.check_scope(ctx, method)
-                return method.handle(ctx, parsed)
+                response = method.handle(ctx, parsed)
+        except LockFirst:
+            raise
         except StorageError as error:
             raise from_storage(error) from error
+        if method.writes:
+            self.wrote()
+        return response
 
     # ---- bodies ------------------------------------------------------------------------------------------------------
 
@@ -432,15 +462,15 @@ def _log(exchange: _Exchange, started: float) -> None:
 class _Sender:
     """Sends one answer and remembers how far it got."""
 
-    def __init__(self, send: Send, exchange: _Exchange) -> None:
-        self._send, self.exchange, self.begun = send, exchange, False
+    def __init__(self, send: Send, exchange: _Exchange, dav: tuple[str, str]) -> None:
+        self._send, self.exchange, self._dav, self.begun = send, exchange, dav, False
 
     async def start(self, status: int, fields: list[tuple[str, str]]) -> None:
         self.begun = True
         self.exchange.status = status
         if observe.tracing():
             observe.trace(self.exchange.id, str(status), fields)
-        raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in (*fields, _DAV)]
+        raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in (*fields, self._dav)]
         await self._send({"type": "http.response.start", "status": status, "headers": raw})
 
     async def body(self, data: bytes, *, last: bool = False) -> None:
@@ -449,8 +479,8 @@ class _Sender:
             await self._send({"type": "http.response.body", "body": data, "more_body": not last})
 
 
-# On every answer: apple.md wants it on PROPFIND too, and the same set everywhere.
-_DAV = ("DAV", DAV_HEADER)
+def _nothing() -> None:
+    """Nobody wants to know."""
 
 
 def error_response(error: DavError) -> Response:

@@ -10,12 +10,13 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from dav import cli_auth
+from dav import cli_auth, cli_mail, cli_mail_in, cli_share
 from dav import config as settings
 from dav.cli_kit import DONE, MISUSED, REFUSED, STDIN_PASSWORD_MAX, Command, Opened, Refused, Run, find, note, now_s
 from dav.config import Config, ConfigError
 from dav.version import VERSION
 from storage.errors import StorageError
+from storage.records import BOOKING_CONFLICTS, BOOKING_MODES
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,8 +24,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     # What we create holds people's lives: nobody else on this machine reads it unless somebody allows it.
     os.umask(0o077)
     arguments = _parser().parse_args(argv)
+    run: Run = arguments.run
+    if run is cli_mail_in.run_deliver:
+        return cli_mail_in.deliver(arguments, _load)
     try:
-        run: Run = arguments.run
         # These must be had even when the settings are broken.
         return run(arguments, Config() if run in (_config_example, cli_auth.run_detect) else _load(arguments))
     except (Refused, ConfigError) as error:
@@ -126,11 +129,32 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         help="e-mail address at which others invite this account; may be repeated, the first one is the primary",
     )
     parser.add_argument("--admin", action="store_true", help="the account is an administrator's")
+    parser.add_argument(
+        "--kind",
+        choices=("individual", "group", "room", "resource"),
+        default="individual",
+        help="what it is; rooms and resources need no password and answer invitations by themselves",
+    )
 
 
 def _set_password_arguments(parser: argparse.ArgumentParser) -> None:
     _name(parser)
     _password(parser)
+
+
+def _booking_arguments(parser: argparse.ArgumentParser) -> None:
+    _name(parser)
+    parser.add_argument(
+        "--mode",
+        choices=BOOKING_MODES,
+        help="automatic: accept when free, else decline; accept, decline: always; manual: somebody answers",
+    )
+    parser.add_argument(
+        "--conflicts",
+        choices=BOOKING_CONFLICTS,
+        help="of a series in which some times are taken: decline all of it, or (partial) only those times",
+    )
+    parser.add_argument("--horizon", type=int, metavar="DAYS", help="how far ahead a booking may be")
 
 
 def _remove_arguments(parser: argparse.ArgumentParser) -> None:
@@ -170,8 +194,10 @@ def _account_add(arguments: argparse.Namespace, config: Config) -> int:
             with transaction(store) as conn:
                 if accounts.account_by_name(conn, name) is not None:
                     raise Refused(f"There is an account {name!r} already.")
-            password, shown = _new_password(arguments)
-            hashed = _hash(password)
+            password, shown, hashed = "", False, None
+            if arguments.kind not in ("room", "resource") or arguments.password_stdin or arguments.generate:
+                password, shown = _new_password(arguments)
+                hashed = _hash(password)
             with transaction(store, write=True) as conn:
                 account = provision.provision(
                     conn,
@@ -181,6 +207,8 @@ def _account_add(arguments: argparse.Namespace, config: Config) -> int:
                     addresses=addresses,
                     now_s=now_s(),
                 )
+                if arguments.kind != "individual":
+                    accounts.update_account(conn, account.id, kind=arguments.kind)
                 if arguments.admin:
                     accounts.update_account(conn, account.id, admin=True)
                 note(conn, account.id, "account created", detail="administrator" if arguments.admin else "")
@@ -222,6 +250,7 @@ def _account_show(arguments: argparse.Namespace, config: Config) -> int:
         rows = [
             ("name", account.name),
             ("display name", account.display_name or "-"),
+            ("kind", account.kind),
             ("addresses", ", ".join(account.addresses) or "-"),
             ("state", "active" if account.active else "disabled"),
             ("password", _password_state(account.password_hash, passwords.needs_rehash)),
@@ -287,6 +316,36 @@ def _set_active(name: str, config: Config, active: bool) -> int:
         if active
         else f"{account.name} cannot sign in any more; nothing is deleted."
     )
+    return DONE
+
+
+def _account_booking(arguments: argparse.Namespace, config: Config) -> int:
+    from dataclasses import replace
+
+    from dav.scheduling.booking import KINDS
+    from storage import itip
+    from storage.engine import transaction
+    from storage.records import Booking
+
+    changes = {
+        name: value
+        for name, value in (
+            ("mode", arguments.mode), ("conflicts", arguments.conflicts), ("horizon_days", arguments.horizon),
+        )
+        if value is not None
+    }  # fmt: skip
+    if arguments.horizon is not None and not 1 <= arguments.horizon <= 36_500:
+        raise Refused("--horizon takes 1 to 36500 days.")
+    with Opened(config) as store, transaction(store, write=bool(changes)) as conn:
+        account = find(conn, arguments.name)
+        if account.kind not in KINDS:
+            raise Refused(f"{account.name} is no room or resource: a person answers invitations.")
+        rule = itip.get_booking(conn, account.id) or Booking(account.id)
+        if changes:
+            rule = replace(rule, **changes)
+            itip.set_booking(conn, rule)
+            note(conn, account.id, "booking rules set", detail=", ".join(f"{k}={v}" for k, v in changes.items()))
+    print(f"mode       {rule.mode}\nconflicts  {rule.conflicts}\nhorizon    {rule.horizon_days} days")
     return DONE
 
 
@@ -385,6 +444,9 @@ GROUPS = {
     "account address": "the e-mail addresses at which an account is invited",
     "config": "about the settings",
     **cli_auth.GROUPS,
+    **cli_mail.GROUPS,
+    **cli_mail_in.GROUPS,
+    **cli_share.GROUPS,
 }
 
 COMMANDS: tuple[Command, ...] = (
@@ -395,12 +457,21 @@ COMMANDS: tuple[Command, ...] = (
     Command("account list", "list accounts: name, display name, addresses, state", _nothing, _account_list),
     Command("account show", "show one account", _name, _account_show),
     Command("account set-password", "change an account's password", _set_password_arguments, _account_set_password),
+    Command(
+        "account booking",
+        "show or set how a room or resource answers invitations",
+        _booking_arguments,
+        _account_booking,
+    ),
     Command("account disable", "let an account no longer sign in, and delete nothing", _name, _account_disable),
     Command("account enable", "let a disabled account sign in again", _name, _account_enable),
     Command("account remove", "delete an account and all that it owns", _remove_arguments, _account_remove),
     Command("account address add", "add an address", _address_add_arguments, _address_add),
     Command("account address remove", "remove an address", _address_arguments, _address_remove),
     *cli_auth.COMMANDS,
+    *cli_mail.COMMANDS,
+    *cli_mail_in.COMMANDS,
+    *cli_share.COMMANDS,
     Command("check", "verify that everything in the database fits together", _nothing, _check),
     Command(
         "restored",

@@ -297,6 +297,34 @@ def _read_query(text: str) -> str:
     return text
 
 
+def _read_delimiters(text: str) -> str:
+    if not re.fullmatch(r"[!#$%&'*+/=?^_`{|}~.-]{0,4}", text):
+        raise ValueError("up to four characters such as + or - are needed, or nothing")
+    return text
+
+
+def _read_listen(text: str) -> str:
+    if not text or text.startswith("/") or (text.startswith("unix:") and len(text) > 5):
+        return text.removeprefix("unix:")
+    host, found, port = text.rpartition(":")
+    if not found or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
+        raise ValueError("host:port such as 127.0.0.1:5224, or the path of a socket such as /run/davenport/lmtp.sock")
+    return f"{_read_host(host)}:{port}" if ":" not in host.strip("[]") else f"[{_read_host(host)}]:{port}"
+
+
+def _read_folders(text: str) -> tuple[str, ...]:
+    folders = tuple(word.strip() for word in text.split(",") if word.strip())
+    if not folders or len(folders) > 20 or any(len(folder) > 200 or not folder.isprintable() for folder in folders):
+        raise ValueError("one or more folders such as INBOX are needed, with commas between")
+    return folders
+
+
+def _read_mode(text: str) -> int:
+    if not re.fullmatch(r"0?[0-7]{3}", text):
+        raise ValueError("permissions such as 0660 are needed")
+    return int(text, 8)
+
+
 def _or(names: tuple[str, ...]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
 
@@ -379,6 +407,11 @@ class AuthConfig:
         "",
         Reader(lambda text: _read_login_domain(text)),
         "Domain that is cut off the names of accounts: the rest is unique.",
+    )
+    recipient_delimiter: str = _option(
+        "+",
+        Reader(lambda text: _read_delimiters(text)),
+        "Characters that begin a tag in a mail address: alice+work@ is alice@. As in the mail server; empty: none.",
     )
     dav_requires_app_password: bool = _option(
         False, _FLAG, "Devices must use app passwords; the main password is refused for calendars, contacts and files."
@@ -646,6 +679,139 @@ class AuthSmtpConfig(MailLoginConfig):
     port: int = _option(0, _number(0, 65535), "Its port; 0: 465 with tls, else 587.")
 
 
+def _read_mail_address(text: str) -> str:
+    if text and not re.fullmatch(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,253}", text):
+        raise ValueError("a mail address such as invites@example.org is needed")
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class SmtpConfig:
+    """The mail server that takes invitations for people elsewhere, see docs/mail.md. Without a host none are sent."""
+
+    host: str = _option("", Reader(_read_server), "The submission server, such as mail.example.org. Empty: no mail.")
+    port: int = _option(0, _number(0, 65535), "Its port; 0: 587 with starttls, 465 with tls, 25 with none.")
+    tls: str = _option(
+        "starttls",
+        _choice("starttls", "tls", "none"),
+        "starttls, tls from the first byte, or none; with a password none is for this machine (127.0.0.1, ::1) only.",
+    )
+    user: str = _option("", _TEXT, "Login there. Empty: the server takes mail from this machine without one.")
+    password: str = _option("", _TEXT, "Its password.")
+    password_file: str = _option("", _PATH, "File with the password on its first line, instead of smtp.password.")
+    ca_file: str = _option(
+        "", _PATH, "PEM file of the authority that signed the server's certificate. Empty: the system's."
+    )
+    certificate_name: str = _option(
+        "", Reader(_read_server), "Name that the certificate must have, when it is not host's."
+    )
+    timeout_seconds: int = _option(30, _number(5, 600), "How long the server may take over one mail.")
+    connections: int = _option(2, _number(1, 20), "Most connections at the same time, in each worker.")
+
+
+@dataclass(frozen=True, slots=True)
+class MailConfig:
+    """Invitations, changes and answers that go out as mail, see docs/mail.md."""
+
+    from_address: str = _option(
+        "",
+        Reader(_read_mail_address),
+        "Address that Davenport itself sends from, such as invites@example.org; needed when smtp.host is set.",
+    )
+    domains: tuple[str, ...] = _option(
+        (),
+        _names(r"[^\s@/\\]{1,253}", "domains such as example.org are needed"),
+        "Domains that the mail server signs for: organizers there are the From. Empty: that of mail.from_address.",
+    )
+    language: str = _option(
+        "en", _choice("en", "de", "es", "fr"), "Language of mails to people of whom none is known: en, de, es or fr."
+    )
+    settle_seconds: int = _option(
+        45, _number(0, 3600), "How long an invitation waits for the next change, so that three saves are one mail."
+    )
+    retry_days: int = _option(
+        2, _number(1, 30), "Days for which a mail is tried while the mail server does not take it."
+    )
+    per_event_hour: int = _option(100, _number(1, 100_000), "Most mails of one event within an hour; the others wait.")
+    per_account_hour: int = _option(
+        1000, _number(1, 1_000_000), "Most mails of one account within an hour; the others wait."
+    )
+    bounces_before_dead: int = _option(
+        3, _number(1, 1000), "Mails that came back from an address before no more are sent to it."
+    )
+    links: bool = _option(
+        True, _FLAG, "Mails have links with which people answer on a small page; needs server.public_url."
+    )
+    link_days: int = _option(180, _number(1, 3650), "Days for which such a link can be used after it was sent.")
+
+
+@dataclass(frozen=True, slots=True)
+class MailInConfig:
+    """Answers and invitations that come in as mail, see docs/mail.md: by LMTP, from a pipe, or from a mailbox."""
+
+    lmtp: str = _option(
+        "",
+        Reader(_read_listen),
+        "Where the mail server brings mail by LMTP: host:port on this machine, or a socket's path. Empty: nowhere.",
+    )
+    socket: str = _option(
+        "",
+        _PATH,
+        "Socket at which the running server takes what `davenport deliver` is given. Empty: that works by itself.",
+    )
+    socket_mode: int = _option(0o660, Reader(_read_mode, lambda value: f"{value:04o}"), "Permissions of these sockets.")
+    authserv_id: tuple[str, ...] = _option(
+        (),
+        _names(r"[^\s;]{1,253}", "names such as mail.example.org are needed"),
+        "Name in the Authentication-Results of our mail server; it must remove such headers from outside. "
+        "Empty: none count.",
+    )
+    strictness: str = _option(
+        "normal",
+        _choice("strict", "normal", "trusting"),
+        "strict: only senders that are proven; normal: not those that fail the proof; trusting: the mail server has "
+        "refused forgeries already.",
+    )
+    unknown_senders: str = _option(
+        "keep",
+        _choice("keep", "add", "ignore"),
+        "Invitations of people of whom nothing is known: keep aside for the account, add to its calendar, or ignore.",
+    )
+    max_bytes: int = _option(_MIB, _size(16 * _KIB, 64 * _MIB), "Largest mail that is looked at.")
+    components: int = _option(100, _number(1, 10_000), "Most components in the calendar of a mail.")
+    kept_messages: int = _option(
+        200, _number(0, 100_000), "Most mails kept aside for one account; then the oldest ones go."
+    )
+    kept_days: int = _option(60, _number(1, 3650), "Days for which what could not be used is kept aside.")
+    per_sender_hour: int = _option(
+        200, _number(1, 1_000_000), "Most messages of one sender to one account within an hour; others are put off."
+    )
+    imap_host: str = _option("", Reader(_read_server), "IMAP server with a mailbox to watch. Empty: none is watched.")
+    imap_port: int = _option(0, _number(0, 65535), "Its port; 0: 993 with tls, else 143.")
+    imap_tls: str = _option(
+        "tls",
+        _choice("tls", "starttls", "none"),
+        "tls from the first byte, starttls, or none, which only this machine itself (127.0.0.1, ::1) allows.",
+    )
+    imap_user: str = _option("", _TEXT, "Login there.")
+    imap_password: str = _option("", _TEXT, "Its password.")
+    imap_password_file: str = _option("", _PATH, "File with the password on its first line, instead of imap_password.")
+    imap_ca_file: str = _option(
+        "", _PATH, "PEM file of the authority that signed the server's certificate. Empty: the system's."
+    )
+    imap_certificate_name: str = _option(
+        "", Reader(_read_server), "Name that the certificate must have, when it is not imap_host's."
+    )
+    imap_folders: tuple[str, ...] = _option(
+        ("INBOX",),
+        Reader(lambda text: _read_folders(text), ", ".join),
+        "Folders that are watched, with commas between.",
+    )
+    imap_delete: bool = _option(
+        False, _FLAG, "Delete there what was used; else it is marked with $Davenport, or as read, and stays."
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class AuthSqlConfig:
     """Back end "sql": the mail server's own table of mailboxes, which is only ever read. docs/mail.md has examples."""
@@ -817,6 +983,40 @@ class DirectoryConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class FreeBusyConfig:
+    """Addresses that show when somebody is busy, to people without an account; made by `davenport freebusy publish`."""
+
+    days_back: int = _option(7, _number(0, 366), "How many days before today they show.")
+    days_ahead: int = _option(60, _number(1, 1000), "How many days from today on they show.")
+    kinds: bool = _option(
+        False, _FLAG, "Tell tentative times and those outside of working hours apart from busy ones."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulingConfig:
+    """Invitations: what happens when a meeting with guests is stored, changed or removed."""
+
+    enabled: bool = _option(
+        True, _FLAG, "Tell guests here of invitations, changes and answers. Without it nothing is sent to anybody."
+    )
+    recognise_imports: bool = _option(
+        True, _FLAG, "Take a meeting whose guests were told elsewhere (an upload, a migration) as told already."
+    )
+    reply_on_calendar_delete: bool = _option(
+        False, _FLAG, "Deleting a whole calendar also declines the invitations in it, as RFC 6638 wants it."
+    )
+    party_crashers: str = _option(
+        "ask",
+        _choice("ignore", "ask", "add"),
+        "Somebody who is no guest answers an invitation: ignore, ask the organizer, or add to the guests.",
+    )
+    inbox_days: int = _option(
+        60, _number(1, 3650), "Days for which a message stays in the scheduling inbox that no program has removed."
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """All settings. path: the file they came from, or None when only defaults and the environment were used.
 
@@ -840,7 +1040,12 @@ class Config:
     log: LogConfig = field(default_factory=LogConfig)
     history: HistoryConfig = field(default_factory=HistoryConfig)
     directory: DirectoryConfig = field(default_factory=DirectoryConfig)
+    freebusy: FreeBusyConfig = field(default_factory=FreeBusyConfig)
     mail_accounts: MailAccountsConfig = field(default_factory=MailAccountsConfig)
+    smtp: SmtpConfig = field(default_factory=SmtpConfig)
+    mail: MailConfig = field(default_factory=MailConfig)
+    mail_in: MailInConfig = field(default_factory=MailInConfig)
+    scheduling: SchedulingConfig = field(default_factory=SchedulingConfig)
     path: Path | None = None
 
 
@@ -861,7 +1066,12 @@ SECTIONS: dict[str, type[Any]] = {
     "log": LogConfig,
     "history": HistoryConfig,
     "directory": DirectoryConfig,
+    "freebusy": FreeBusyConfig,
     "mail_accounts": MailAccountsConfig,
+    "smtp": SmtpConfig,
+    "mail": MailConfig,
+    "mail_in": MailInConfig,
+    "scheduling": SchedulingConfig,
 }
 
 
@@ -1025,9 +1235,33 @@ def _resolve(config: Config) -> Config:
         raise ConfigError(
             f"{config.path or 'settings'}: mail_accounts.file is for SQLite; PostgreSQL's views can be read as they are"
         )
-    with_files = [name for name in SECTIONS if name.startswith("auth_") or name == "mail_accounts"]
+    _check_smtp(config)
+    _check_mail_in(config)
+    with_files = [name for name in SECTIONS if name.startswith("auth_") or name in ("mail_accounts", "smtp", "mail_in")]
     back_ends = {name: _absolute(getattr(config, name), folder) for name in with_files}
     return dataclasses.replace(config, server=server, database=DatabaseConfig(url=url, files=str(files)), **back_ends)
+
+
+def _check_smtp(config: Config) -> None:
+    """Raises ConfigError for settings of outgoing mail that cannot be used together."""
+    smtp, where = config.smtp, config.path or "settings"
+    if smtp.host and not config.mail.from_address:
+        raise ConfigError(f"{where}: smtp.host is set, so mail.from_address must be set too")
+    if smtp.password and smtp.password_file:
+        raise ConfigError(f"{where}: smtp.password and smtp.password_file exclude each other")
+    if smtp.tls == "none" and smtp.user and smtp.host.lower() not in ("127.0.0.1", "::1", "localhost"):
+        raise ConfigError(f"{where}: smtp.tls = none would send a password to {smtp.host} in the clear")
+
+
+def _check_mail_in(config: Config) -> None:
+    """Raises ConfigError for settings of incoming mail that cannot be used together."""
+    mail_in, where = config.mail_in, config.path or "settings"
+    if mail_in.imap_host and not mail_in.imap_user:
+        raise ConfigError(f"{where}: mail_in.imap_host is set, so mail_in.imap_user must be set too")
+    if mail_in.imap_password and mail_in.imap_password_file:
+        raise ConfigError(f"{where}: mail_in.imap_password and mail_in.imap_password_file exclude each other")
+    if mail_in.imap_tls == "none" and mail_in.imap_host.lower() not in ("", "127.0.0.1", "::1", "localhost"):
+        raise ConfigError(f"{where}: mail_in.imap_tls = none would send a password to {mail_in.imap_host} in the clear")
 
 
 def _absolute(section: Any, folder: Path) -> Any:

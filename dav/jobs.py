@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from dav.errors import DavError
 from dav.methods.put import describe
 from storage import jobs as leases
-from storage import mailcopy, objects, purge
+from storage import mailcopy, meetings, objects, purge
 from storage.engine import transaction
 from storage.errors import StorageError
 
@@ -33,6 +33,7 @@ DAY_S = 86_400
 EXTEND_BEFORE_S = 400 * DAY_S
 EXTEND_BATCH = 100
 EXTEND_MAX = 20_000
+INBOX_BATCH = 100
 LOOK_EVERY_S = 60.0
 # A moment for the requests that wait while an index is written.
 PAUSE_S = 0.01
@@ -109,15 +110,38 @@ def purge_sign_in(store: Store, config: Config, now_s: int) -> str:
     return f"Removed {gone} rows about sign-ins of long ago." if gone else ""
 
 
+def purge_scheduling(store: Store, config: Config, now_s: int) -> str:
+    """Removes what scheduling keeps only for a time: old mail, marks of used messages, messages put aside, bounces."""
+    gone = purge.purge_scheduling(store, now_s=now_s)
+    return f"Removed {gone} rows about messages of long ago." if gone else ""
+
+
 def copy_accounts(store: Store, config: Config, now_s: int) -> str:
     """Keeps the copy of the accounts for a mail server up to date (mail_accounts.file)."""
     changed = mailcopy.refresh(store, Path(config.mail_accounts.file))
     return f"Wrote {changed} changes of accounts for the mail server." if changed else ""
 
 
+def purge_inboxes(store: Store, config: Config, now_s: int) -> str:
+    """Removes what lies in scheduling inboxes for longer than scheduling.inbox_days: many programs never empty them."""
+    gone = 0
+    while True:
+        with transaction(store, write=True) as conn:
+            found = meetings.old_inbox_items(conn, now_s - config.scheduling.inbox_days * DAY_S, INBOX_BATCH)
+            # In one order for everybody, as each of them takes the row of its inbox.
+            for inbox, record in sorted(found, key=lambda item: (item[0].id, item[1].id)):
+                objects.delete_object(conn, inbox, record, now_s=now_s, history=False)
+        gone += len(found)
+        if len(found) < INBOX_BATCH:
+            return f"Removed {gone} old messages from inboxes." if gone else ""
+        time.sleep(PAUSE_S)
+
+
 JOBS = (
     Job("purge", 3600, purge_history),
     Job("purge-sign-in", 3600, purge_sign_in),
+    Job("purge-inboxes", DAY_S, purge_inboxes),
+    Job("purge-scheduling", 3600, purge_scheduling),
     Job("refresh-people", 3600, refresh_people),
     Job("extend-horizon", 6 * 3600, extend_horizon),
     Job("copy-accounts", 20, copy_accounts, lambda config: bool(config.mail_accounts.file)),

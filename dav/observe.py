@@ -27,8 +27,9 @@ _PLAIN = re.compile(r"[!#-<>-\[\]-~]+")
 _SECRET_HEADERS = frozenset(
     ("authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "lock-token", "if", "push-token")
 )
-# The names of published collections are the only secret they have.
-_SECRET_PATH = re.compile(r"(?<=/feeds/)[^/?]*?(?=(?:\.[A-Za-z]+)?(?:[/?]|$))")
+# The names of published collections, and of the links to answer an invitation, are the only secret they have.
+_SECRET_PATH = re.compile(r"(?:(?<=/feeds/)|(?<=/invite/)|(?<=/freebusy/))[^/?]*?(?=(?:\.[A-Za-z]+)?(?:[/?]|$))")
+_SECRET_AREAS = ("/feeds/", "/invite/", "/freebusy/")
 _SECRET_QUERY = re.compile(r"(?<=[?&])((?:token|key|secret|password|access_token|code)=)[^&]*", re.IGNORECASE)
 
 
@@ -134,7 +135,7 @@ def mask_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
 
 def mask_path(path: str) -> str:
     """The path with secrets of feeds and in query strings replaced."""
-    if "/feeds/" in path:
+    if any(area in path for area in _SECRET_AREAS):
         path = _SECRET_PATH.sub("***", path)
     if "?" in path:
         path = _SECRET_QUERY.sub(r"\1***", path)

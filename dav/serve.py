@@ -16,11 +16,13 @@ import socket
 import ssl
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dav import firstrun, observe
 from dav.config import Config, ConfigError
+from dav.mail import can_mail
 from dav.version import VERSION
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 BEAT_S = 20.0
 STOP_S = 20
+# How long sign-ins may go on after the signal to stop.
+SIGN_IN_STOP_S = 1.0
 KEEP_ALIVE_S = 75
 FILES_WANTED = 20_000
 EXIT_FAILED = 1
@@ -38,7 +42,7 @@ _log = logging.getLogger("davenport.serve")
 def serve(config: Config, *, first_start: bool = False) -> int:
     """Runs the server until SIGTERM or SIGINT; returns the exit status. first_start: make a first account."""
     observe.configure(config.log.level)
-    problem = _check_certificate(config) or _check_backends(config)
+    problem = _check_certificate(config) or _check_backends(config) or _check_smtp(config)
     if problem:
         print(problem, file=sys.stderr)
         return EXIT_FAILED
@@ -48,14 +52,21 @@ def serve(config: Config, *, first_start: bool = False) -> int:
         where = f"{config.server.host} port {config.server.port}"
         print(f"Cannot listen on {where}: {error.strerror or error}.", file=sys.stderr)
         return EXIT_FAILED
+    try:
+        doors = _mail_doors(config)
+    except OSError as error:
+        print(f"Cannot listen for mail on {error.strerror}.", file=sys.stderr)
+        return EXIT_FAILED
     port = listener.getsockname()[1]
     status = in_child(lambda: firstrun.prepare(config, port=port, first_account=first_start))
     if status != 0:
         return status
     _raise_file_limit()
+    if not can_mail(config):
+        _log.info("smtp.host is not set: people elsewhere get no invitations by mail")
     if config.server.workers == 1:
-        return _run_worker(config, listener, None)
-    return _supervise(config, listener)
+        return _run_worker(config, listener, doors, None)
+    return _supervise(config, listener, doors)
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -111,6 +122,7 @@ def preload() -> None:
 
     import dav.app
     import dav.jobs
+    import dav.mail.smtp
     import dav.wire  # noqa: F401
 
     del uvicorn, uvloop
@@ -133,8 +145,11 @@ def _keep_heap_small() -> None:
 # --- one worker ------------------------------------------------------------------------------------------------------
 
 
-def _run_worker(config: Config, listener: socket.socket, lifeline: int | None) -> int:
-    """Serves until told to stop. lifeline: a pipe whose other end the supervisor holds; its end is our end."""
+def _run_worker(config: Config, listener: socket.socket, doors: Sequence[socket.socket], lifeline: int | None) -> int:
+    """Serves until told to stop. lifeline: a pipe whose other end the supervisor holds; its end is our end.
+
+    doors: the sockets at which mail comes in.
+    """
     preload()
     _keep_heap_small()
     gc.collect()
@@ -147,7 +162,7 @@ def _run_worker(config: Config, listener: socket.socket, lifeline: int | None) -
     signal.signal(signal.SIGINT, stop.on_signal)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
-            return runner.run(_worker(config, listener, lifeline, stop))
+            return runner.run(_worker(config, listener, doors, lifeline, stop))
         except SystemExit as failed:  # uvicorn's way to say that it could not start
             return int(failed.code or 0)
 
@@ -162,21 +177,32 @@ class _Stop:
         self.asked = True
 
 
-async def _worker(config: Config, listener: socket.socket, lifeline: int | None, stop: _Stop) -> int:
+async def _worker(
+    config: Config, listener: socket.socket, doors: Sequence[socket.socket], lifeline: int | None, stop: _Stop
+) -> int:
     import uvicorn
 
     from dav import app, jobs, provision
+    from dav.mail import smtp
     from dav.wire import BoundedProtocol, TrustedProxies
     from storage import migrate
     from storage.errors import StorageError
 
     store = provision.open_store(config)
     worker_id = await asyncio.to_thread(lambda: migrate.register_worker(store, version=VERSION, now_s=_now_s()))
-    built: Any = TrustedProxies(app.build(config, store), config.server.trusted_proxies)
+    davenport = app.build(config, store)
+    built: Any = TrustedProxies(davenport, config.server.trusted_proxies)
     options: dict[str, Any] = {}
     if config.server.certificate:
         options = {"ssl_certfile": config.server.certificate, "ssl_keyfile": config.server.key}
-    server = uvicorn.Server(
+
+    class Server(uvicorn.Server):
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            # Of all requests only sign-ins may wait for long; a hash under way has time to become an answer.
+            asyncio.get_running_loop().call_later(SIGN_IN_STOP_S, davenport.auth.end_waiting)
+            await super().shutdown(sockets)
+
+    server = Server(
         uvicorn.Config(
             built,
             http=BoundedProtocol,
@@ -193,9 +219,13 @@ async def _worker(config: Config, listener: socket.socket, lifeline: int | None,
     )
     if lifeline is not None:
         asyncio.get_running_loop().add_reader(lifeline, lambda: setattr(server, "should_exit", True))
+    sender = smtp.Sender(store, config)
+    davenport.wrote = sender.wake
     background = [
         asyncio.create_task(_beat(store, worker_id)),
         asyncio.create_task(jobs.run_for_ever(store, config)),
+        *_mail_in(store, config, doors),
+        asyncio.create_task(sender.run_for_ever()),
     ]
     try:
         server.should_exit = stop.asked
@@ -210,6 +240,33 @@ async def _worker(config: Config, listener: socket.socket, lifeline: int | None,
             _log.warning("this worker stays registered until it is seen to be gone: %s", error)
         store.close()
     return 0
+
+
+def _mail_doors(config: Config) -> list[socket.socket]:
+    """The sockets at which mail comes in, made once for all workers. Raises OSError."""
+    if not (config.mail_in.lmtp or config.mail_in.socket):
+        return []
+    from dav.mail import doors
+
+    return doors.listeners(config)
+
+
+def _mail_in(store: Store, config: Config, doors: Sequence[socket.socket]) -> list[asyncio.Task[None]]:
+    """What takes mail in, in this worker."""
+    tasks: list[asyncio.Task[None]] = []
+    if doors:
+        from dav.mail import doors as ways
+        from dav.mail import lmtp
+
+        taking = lmtp.serve(
+            doors, ways.handler(store, config), bytes_max=config.mail_in.max_bytes, name=socket.gethostname()
+        )
+        tasks.append(asyncio.create_task(taking))
+    if config.mail_in.imap_host:
+        from dav.mail import imapwatch
+
+        tasks.append(asyncio.create_task(imapwatch.run_for_ever(store, config)))
+    return tasks
 
 
 async def _beat(store: Store, worker_id: int) -> None:
@@ -252,6 +309,22 @@ def _check_backends(config: Config) -> str:
     return ""
 
 
+def _check_smtp(config: Config) -> str:
+    """What is wrong with the files that outgoing mail needs, as a sentence; "" when nothing is."""
+    if not can_mail(config):
+        return ""
+    smtp = config.smtp
+    try:
+        if smtp.password_file:
+            Path(smtp.password_file).read_bytes()
+        if smtp.ca_file:
+            ssl.create_default_context(cafile=smtp.ca_file)
+    except (OSError, ssl.SSLError) as error:
+        name = smtp.ca_file if isinstance(error, ssl.SSLError) else error.filename or smtp.ca_file
+        return f"A file of [smtp] cannot be used ({name}): {error.strerror or error}."
+    return ""
+
+
 def _raise_file_limit() -> None:
     """Lets this process and its children hold as many connections as the system allows them, within reason."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -276,9 +349,10 @@ def _connections_max() -> int:
 class _Supervisor:
     """Forks workers, replaces those that die, and ends them all on SIGTERM or SIGINT."""
 
-    def __init__(self, config: Config, listener: socket.socket) -> None:
+    def __init__(self, config: Config, listener: socket.socket, doors: Sequence[socket.socket]) -> None:
         self.config = config
         self.listener = listener
+        self.doors = doors
         self.workers: dict[int, float] = {}
         self.stopping = False
         self.status = 0
@@ -330,7 +404,7 @@ class _Supervisor:
                 signal.signal(number, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, blocked)
             os.close(self.lifeline_write)
-            status = _run_worker(self.config, self.listener, self.lifeline_read)
+            status = _run_worker(self.config, self.listener, self.doors, self.lifeline_read)
         except BaseException:
             _log.exception("worker failed")
         finally:
@@ -358,5 +432,5 @@ class _Supervisor:
                 continue
 
 
-def _supervise(config: Config, listener: socket.socket) -> int:
-    return _Supervisor(config, listener).run()
+def _supervise(config: Config, listener: socket.socket, doors: Sequence[socket.socket]) -> int:
+    return _Supervisor(config, listener, doors).run()

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from storage import schema
-from storage.engine import Conn, Row, Statement, clean
+from storage.engine import Conn, Row, Statement, clean, one_of
 from storage.errors import NameTaken, NameTooLong, NotFound
 from storage.records import Account
 from storage.text import nfc
@@ -90,6 +90,52 @@ def account_by_name(conn: Conn, name: str) -> Account | None:
 def account_by_address(conn: Conn, address: str) -> Account | None:
     """The account that can be invited at this address (without mailto:), whatever its case. One statement."""
     return _first(_BY_ADDRESS.all(conn, address_key=fold(address)))
+
+
+def accounts_by_addresses(conn: Conn, mails: Iterable[str], *, delimiters: str = "") -> dict[str, Account]:
+    """{address as it was asked: the active account that can be invited there}, whatever its case. One statement.
+
+    delimiters: characters that begin a tag in a local part (RFC 5233): alice+x@ is alice@ when nobody has alice+x@
+    itself. A domain is the same in Unicode and in its ASCII form (RFC 5890). Addresses of nobody are left out.
+    """
+    wanted = {mail: _spellings(mail, delimiters) for mail in mails}
+    if not wanted:
+        return {}
+    found = _accounts(_BY_ADDRESSES.all(conn, keys=conn.array({key for keys in wanted.values() for key in keys})))
+    by_key = {fold(address): account for account in found for address in account.addresses}
+    chosen = ((mail, next((by_key[key] for key in keys if key in by_key), None)) for mail, keys in wanted.items())
+    return {mail: account for mail, account in chosen if account is not None}
+
+
+def _spellings(mail: str, delimiters: str) -> list[str]:
+    """The keys under which an address may be kept, the most exact one first."""
+    key = fold(mail.strip())
+    local, at, domain = key.rpartition("@")
+    if not at or len(key) > NAME_BYTES_MAX:
+        return [key]
+    domains = [domain]
+    try:
+        if not domain.isascii():
+            domains.append(domain.encode("idna").decode())
+        elif "xn--" in domain:
+            domains.append(fold(domain.encode().decode("idna")))
+    except UnicodeError:
+        pass  # no name that could be asked for in a DNS
+    locals_ = [local]
+    tag = next((position for position, char in enumerate(local) if position and char in delimiters), None)
+    if tag is not None:
+        locals_.append(local[:tag])
+    return [f"{name}@{where}" for name in locals_ for where in domains]
+
+
+def lock_accounts(conn: Conn, ids: Iterable[int]) -> None:
+    """Keep other writers from the rows of these accounts, which count their bytes, until the end of the transaction.
+
+    For who writes into the calendars of several: PostgreSQL locks in ascending order of id, so that two never wait for
+    each other. SQLite: nothing to do, a write transaction has the whole store.
+    """
+    if conn.dialect == "postgresql":
+        _LOCK_ACCOUNTS.all(conn, ids=conn.array(sorted(ids)))
 
 
 def list_accounts(conn: Conn, *, after: str = "", limit: int = 100) -> list[Account]:
@@ -403,6 +449,17 @@ _BY_NAME = _select(_a.c.name_key == sa.bindparam("name_key"))
 _BY_ADDRESS = _select(
     _a.c.id == sa.select(_d.c.account_id).where(_d.c.address_key == sa.bindparam("address_key")).scalar_subquery()
 )
+_asked = _d.alias("asked")
+_BY_ADDRESSES = Statement(
+    sa.select(*_COLUMNS, _d.c.address)
+    .select_from(_a.join(_d, _d.c.account_id == _a.c.id))
+    .where(_a.c.id.in_(sa.select(_asked.c.account_id).where(one_of(_asked.c.address_key, "keys"))), _a.c.active == 1)
+    .order_by(_a.c.id, _d.c.is_primary.desc(), _d.c.id)
+)
+# FOR NO KEY UPDATE: a new row that refers to the account need not wait.
+_LOCK_ACCOUNTS = Statement(
+    sa.select(_a.c.id).where(one_of(_a.c.id, "ids", integers=True)).order_by(_a.c.id).with_for_update(key_share=True)
+)
 _LIST = _select_some(
     sa.select(_a.c.id).where(_a.c.name_key > sa.bindparam("after")).order_by(_a.c.name_key).limit(sa.bindparam("n"))
 )
@@ -503,5 +560,19 @@ _REMOVALS = (
         )
     ),
     Statement(_d.delete().where(_d.c.account_id == sa.bindparam("account_id"))),
-    Statement(schema.app_passwords.delete().where(schema.app_passwords.c.account_id == sa.bindparam("account_id"))),
+    *(
+        Statement(table.delete().where(table.c.account_id == sa.bindparam("account_id")))
+        for table in (
+            schema.app_passwords, schema.mail_queue, schema.inbound_seen, schema.kept_mail, schema.itip_seen,
+            schema.bookings, schema.freebusy_links,
+        )
+    ),
+    Statement(
+        schema.proxies.delete().where(
+            sa.or_(
+                schema.proxies.c.principal_id == sa.bindparam("account_id"),
+                schema.proxies.c.delegate_id == sa.bindparam("account_id"),
+            )
+        )
+    ),
 )  # fmt: skip

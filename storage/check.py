@@ -12,6 +12,7 @@ from storage import schema
 from storage.blobs import open_blob
 from storage.engine import Conn, Row, Statement, Store, byte_length, transaction
 from storage.errors import NotFound
+from storage.outbound import STATES, message_key
 
 _BATCH = 500
 _CHUNK_BYTES = 1 << 20
@@ -25,6 +26,7 @@ _k = schema.cards
 _t = schema.tombstones
 _v = schema.object_versions
 _p = schema.properties
+_q = schema.mail_queue
 
 
 def check(store: Store) -> Iterator[str]:
@@ -33,7 +35,8 @@ def check(store: Store) -> Iterator[str]:
     Reads one snapshot, a batch of rows in memory at a time, and every blob once. Verified: change numbers are unique
     in a collection and not above its own; no name is both a member and a tombstone; bodies and blobs have their size,
     and blobs their hash; one ETag never stood for two bodies; a UID stands once in a collection; bounds cover every
-    instance; indexes belong to members; paths fit their parents; the bytes counted for the quota are right.
+    instance; indexes belong to members; paths fit their parents; the bytes counted for the quota are right; the states
+    of the mail that goes out are possible ones, and each message has the key of what it says.
     """
     with transaction(store) as conn:
         if store.dialect == "sqlite":
@@ -42,6 +45,9 @@ def check(store: Store) -> Iterator[str]:
         for statement, sentence in _DAMAGES:
             for row in _batches(conn, statement):
                 yield sentence.format(*row[1:])
+        for row in _batches(conn, _LEDGER):
+            if message_key(*row[2:]) != row[1]:
+                yield f"mail {row[0]}: its key is not the one of what it says"
         for row in _batches(conn, _BLOBS):
             yield from _check_blob(store, row[1], row[2])
 
@@ -91,6 +97,10 @@ def _grouped(column: Any, base: Any, *, where: sa.ColumnElement[bool]) -> Statem
     """Rows (id, id) of the distinct values of a column, in batches."""
     chosen = sa.select(column, column).select_from(base).where(column > sa.bindparam("after_id"), where)
     return Statement(chosen.distinct().order_by(column).limit(sa.bindparam("n")))
+
+
+def _is_one(*states: str) -> sa.ColumnElement[bool]:
+    return _q.c.state.in_([sa.literal_column(f"'{state}'") for state in states])
 
 
 _live = _c.c.deleted_s.is_(None)
@@ -241,6 +251,22 @@ _DAMAGES: tuple[tuple[Statement, str], ...] = (
         "collection {0}: it is not below its parent",
     ),
     (
+        _damage(
+            _q,
+            _q.c.id,
+            where=sa.or_(
+                ~_is_one(*STATES),
+                _is_one("held", "sending") != _q.c.ended_s.is_(None),
+                sa.and_(_q.c.state == "sent", _q.c.sent_s.is_(None)),
+            ),
+        ),
+        "mail {0}: its state does not fit its times",
+    ),
+    (
+        _damage(_q, _q.c.id, where=sa.and_(_q.c.ended_s.is_(None), byte_length(_q.c.calendar) == 0)),
+        "mail {0}: it is to be sent and has no calendar",
+    ),
+    (
         _damage(_a, _a.c.name, _a.c.used_bytes, _used, where=_a.c.used_bytes != _used),
         "account {0}: {1} bytes are counted as used, its members have {2}",
     ),
@@ -251,5 +277,14 @@ _BLOBS = Statement(
     .order_by(_o.c.id)
     .limit(sa.bindparam("n"))
 )
+_LEDGER = Statement(
+    sa.select(
+        _q.c.id, _q.c.message_key, _q.c.account_id, _q.c.uid, _q.c.recurrence, _q.c.recipient_key, _q.c.method,
+        _q.c.sequence, _q.c.digest, _q.c.round,
+    )
+    .where(_q.c.id > sa.bindparam("after_id"))
+    .order_by(_q.c.id)
+    .limit(sa.bindparam("n"))
+)  # fmt: skip
 _INTEGRITY = Statement(sqlite=sa.text("PRAGMA quick_check(20)"))
 _FOREIGN_KEYS = Statement(sqlite=sa.text("PRAGMA foreign_key_check"))

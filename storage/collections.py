@@ -201,7 +201,9 @@ def lock_collections(conn: Conn, ids: Iterable[int]) -> None:
     do, a write transaction has the whole store.
     """
     if conn.dialect == "postgresql":
-        _LOCK.all(conn, ids=conn.array(sorted(ids)))
+        ids = sorted(ids)
+        _LOCK.all(conn, ids=conn.array(ids))
+        conn.locked.update(ids)
 
 
 def member_count(conn: Conn, collection_id: int) -> int:

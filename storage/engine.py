@@ -55,15 +55,17 @@ _PG_GONE = frozenset({"57P01", "57P02", "57P03", "08000", "08003", "08006", None
 class Conn:
     """One open transaction. Opaque to everybody outside storage/.
 
-    statements: how many SQL statements ran so far; one executemany counts as one.
+    statements: how many SQL statements ran so far; one executemany counts as one. locked: ids of the collections whose
+    rows were locked on purpose (PostgreSQL), for those who lock more.
     """
 
-    __slots__ = ("cursor", "dialect", "statements", "store", "write")
+    __slots__ = ("cursor", "dialect", "locked", "statements", "store", "write")
 
     def __init__(self, store: Store, cursor: Any, write: bool) -> None:
         self.store, self.cursor, self.write = store, cursor, write
         self.dialect = store.dialect
         self.statements = 0
+        self.locked: set[int] = set()
 
     def array(self, values: Iterable[Any]) -> Any:
         """Values for a `one_of` parameter: JSON text for SQLite, a list for PostgreSQL."""
@@ -497,6 +499,14 @@ def clean(text: str) -> str:
         except UnicodeEncodeError:
             text = "".join("\ufffd" if "\ud800" <= char <= "\udfff" else char for char in text)
     return text
+
+
+def oldest(column: sa.Column[int]) -> tuple[sa.ColumnElement[bool], ...]:
+    """Conditions of a purge: times before the parameter before_s, of the oldest n rows and those as old as the last."""
+    before = sa.bindparam("before_s", type_=sa.BigInteger())
+    last = sa.select(column).where(column > 0, column < before).order_by(column)
+    nth = last.limit(1).offset(sa.bindparam("n") - 1).scalar_subquery()
+    return column < before, column <= sa.func.coalesce(nth, before)
 
 
 def new_epoch() -> str:

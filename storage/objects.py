@@ -10,14 +10,24 @@ import hashlib
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields, make_dataclass
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
 import sqlalchemy as sa
 
 from storage import schema
 from storage.accounts import add_usage
-from storage.collections import bump, checked_name, collection_in_use, lock_collections, normal_path
+from storage.collections import (
+    _COLUMNS as _COLLECTION,
+)
+from storage.collections import (
+    _collection,
+    bump,
+    checked_name,
+    collection_in_use,
+    lock_collections,
+    normal_path,
+)
 from storage.engine import BulkInsert, Conn, Row, Statement, clean, one_of, position_of
 from storage.errors import ForeignToken, NameTaken, NotFound, QuotaExceeded, UidTaken
 from storage.records import BEGINLESS, ENDLESS, Blob, Change, Collection, Found, Instance, ObjectIndex, ObjectRecord
@@ -34,8 +44,8 @@ _NESTING_KINDS = frozenset({"folder", "home"})
 _NEVER_BEFORE, _NEVER_AFTER = BEGINLESS, ENDLESS
 # What a listing may show of a member, the most wanted first: a listing reads the first few. Each costs as much again as
 # the row itself.
-LISTED = ("name", "etag", "component", "content_type", "size", "modified_s")
-_WIDTHS = (2, 3, len(LISTED))
+LISTED = ("name", "etag", "component", "content_type", "size", "modified_s", "schedule_tag")
+_WIDTHS = (2, 3, 6, len(LISTED))
 _LISTED_AT_ONCE = 2000
 # A body that is read along with its row; longer ones are fetched by themselves.
 SHORT_BODY_BYTES = 32 * 1024
@@ -154,7 +164,18 @@ def bodies(conn: Conn, ids: list[int]) -> dict[int, bytes]:
 
 def of_component(conn: Conn, collection_id: int, component: str) -> list[ObjectRecord]:
     """Readable members of one component ("VEVENT", …), in the order of their names. One statement."""
-    return _by_name(_OF_COMPONENT.all(conn, collection_id=collection_id, component=component))
+    return _by_name(_OF_COMPONENT[_RECORDS].all(conn, collection_id=collection_id, component=component))
+
+
+def columns_of_component(conn: Conn, collection_id: int, component: str | None, width: int) -> list[Row]:
+    """As of_component, but rows: the first columns of LISTED, `width` or more, and id, size and 1 as last ones.
+
+    component: None for the readable members of any.
+    """
+    if component is None:
+        return _READABLE[_width(width)].all(conn, collection_id=collection_id)
+    rows = _OF_COMPONENT[_width(width)].all(conn, collection_id=collection_id, component=component)
+    return sorted(rows, key=itemgetter(0))
 
 
 def unreadable(conn: Conn, collection_id: int) -> list[ObjectRecord]:
@@ -189,18 +210,29 @@ def in_range(
     exactly; the others may match, and nothing that matches is left out. One or two statements, whose cost goes by what
     they find.
     """
-    if component != "VEVENT" or start_s is None or end_s is None or local_start_s is None or local_end_s is None:
-        return _in_open_range(conn, collection_id, component, (start_s, end_s), (local_start_s, local_end_s))
-    span = _span(start_s, end_s, local_start_s, local_end_s)
-    found = {
-        row[0]: Found(_record(row), True)
-        for row in _IN_RANGE.all(conn, collection_id=collection_id, component=component, **span)
-    }
-    rows = _OUT_OF_REACH.all(conn, collection_id=collection_id, start_s=start_s, end_s=end_s, components=component)
-    for row in rows:
-        if row[0] not in found:
-            found[row[0]] = Found(_record(row), False)
-    return list(found.values())
+    span, local = (start_s, end_s), (local_start_s, local_end_s)
+    return [
+        Found(_record(row), row[-1] == _YES) for row in _in_range(conn, _RECORDS, collection_id, component, span, local)
+    ]
+
+
+def columns_in_range(
+    conn: Conn,
+    collection_id: int,
+    component: str,
+    start_s: int | None,
+    end_s: int | None,
+    local_start_s: int | None,
+    local_end_s: int | None,
+    *,
+    width: int,
+) -> list[Row]:
+    """As in_range, in its order, but rows: the first columns of LISTED, `width` or more, and id, size and certain.
+
+    certain, the last one, is 1 or 0.
+    """
+    span, local = (start_s, end_s), (local_start_s, local_end_s)
+    return _in_range(conn, _width(width), collection_id, component, span, local)
 
 
 def busy_in_range(
@@ -290,14 +322,17 @@ def put_object(
     etag: str,
     index: ObjectIndex,
     schedule_tag: str | None = None,
+    keep_tag: bool = False,
     now_s: int,
     history: bool = True,
 ) -> tuple[ObjectRecord, bool]:
     """Create or replace the member `name`; returns it, and True when it is new.
 
     Needs: a write transaction; for preconditions, lock_collections before they are checked. body: the bytes as they
-    will be served, or a blob that is on disk already. etag: of the body, without quotes. Replacing keeps the id,
-    created_s and dead properties, and with history the old body (object_versions). Raises UidTaken when another member
+    will be served, or a blob that is on disk already. etag: of the body, without quotes. schedule_tag: of what is put
+    (RFC 6638 §3.2.10); None takes the old one away, as for what is no scheduling object any more, unless keep_tag:
+    then the member keeps the one it has, if any, and schedule_tag is for a new one. Replacing keeps the id, created_s
+    and dead properties, and with history the old body (object_versions). Raises UidTaken when another member
     has index.uid (RFC 4791 §5.3.2.1, RFC 6352 §6.3.2.1), NameTaken when a collection has the name, QuotaExceeded,
     NameTooLong, NotFound when the collection has gone. After a refusal the transaction must be rolled back.
     """
@@ -311,6 +346,8 @@ def put_object(
     delta = size - (old[2] if old is not None else 0)
     if delta and not add_usage(conn, collection.owner_id, delta):
         raise QuotaExceeded(name)
+    if keep_tag and old is not None:
+        schedule_tag = old[7]
     instances = _instance_rows(collection.id, index)
     digest = _digest(instances)
     columns = {
@@ -465,6 +502,11 @@ def reindex(conn: Conn, object_id: int, index: ObjectIndex, *, etag: str | None 
     return True
 
 
+def set_schedule_tag(conn: Conn, object_id: int, schedule_tag: str | None) -> bool:
+    """Give a member another schedule tag, or none; nothing else of it changes. False when it has gone."""
+    return bool(_SET_TAG.run(conn, object_id=object_id, new_tag=schedule_tag))
+
+
 def stored_uid(uid: str) -> str:
     """A UID as it is kept and compared: a very long one as its beginning and its SHA-256."""
     uid = clean(uid)
@@ -514,7 +556,7 @@ def _require(conn: Conn, collection_id: int, name: str) -> ObjectRecord:
 
 
 def _find(conn: Conn, collection: Collection, name: str, uid: str | None, *, but: int = 0) -> Row | None:
-    """The row (id, name, size, created_s, blob, instances_digest, component) that has the name, or None.
+    """The row (id, name, size, created_s, blob, instances_digest, component, schedule_tag) that has the name, or None.
 
     but: an object that does not count. Raises UidTaken when another one than that has the UID.
     """
@@ -608,21 +650,34 @@ def _span(start_s: int, end_s: int, local_start_s: int, local_end_s: int) -> dic
     }  # fmt: skip
 
 
-def _in_open_range(
+def _in_range(
     conn: Conn,
+    width: int,
     collection_id: int,
     component: str,
     span: tuple[int | None, int | None],
     local: tuple[int | None, int | None],
-) -> list[Found]:
-    """in_range by the bounds of whole objects: for open ends, and for components whose overlap has its own rules."""
+) -> list[Row]:
+    """What in_range finds: the columns of a width, then id, size and _YES or _MAYBE.
+
+    By the bounds of whole objects for open ends, and for components whose overlap has its own rules.
+    """
+    params: dict[str, Any] = {"collection_id": collection_id, "component": component}
+    if component == "VEVENT" and None not in (*span, *local):
+        times = [*span, *local]
+        rows = _IN_RANGE[width].all(conn, **params, **_span(*times))  # type: ignore[arg-type]
+        beyond = _OUT_OF_REACH[width].all(conn, **params, start_s=span[0], end_s=span[1])
+        if beyond:
+            found = {row[-3] for row in rows}
+            rows += [row for row in beyond if row[-3] not in found]
+        return rows
     start_s, local_start_s = (_NEVER_BEFORE if pair[0] is None else pair[0] for pair in (span, local))
     end_s, local_end_s = (_NEVER_AFTER if pair[1] is None else pair[1] for pair in (span, local))
-    params = {"collection_id": collection_id, "component": component, "start_s": start_s, "end_s": end_s}
+    params |= {"start_s": start_s, "end_s": end_s}
     if component != "VEVENT":
-        return [Found(_record(row), False) for row in _BY_BOUNDS.all(conn, **params)]
-    rows = _BY_BOUNDS_VEVENT.all(conn, **params, local_start_s=local_start_s, local_end_s=local_end_s)
-    return [Found(_record(row), row[14] == _YES) for row in rows if row[14] != _NO]
+        return _BY_BOUNDS[width].all(conn, **params)
+    rows = _BY_BOUNDS_VEVENT[width].all(conn, **params, local_start_s=local_start_s, local_end_s=local_end_s)
+    return [row for row in rows if row[-1] != _NO]
 
 
 _RECORD = (
@@ -636,7 +691,8 @@ _INDEX = (
 _CONTENT = (
     "etag", "size", "content_type", "change_seq", "modified_s", "uid", "uid_tie", "schedule_tag", "blob", *_INDEX,
 )  # fmt: skip
-_NO, _MAYBE, _YES = 0, 1, 2
+_NO, _MAYBE, _YES = -1, 0, 1
+_RECORDS = 0  # in the place of a width: the columns of a record
 _here = _o.c.collection_id == sa.bindparam("collection_id")
 _readable = _o.c.readable == sa.literal_column("1")
 _with_body = _o.outerjoin(_b, _b.c.object_id == _o.c.id)
@@ -680,7 +736,23 @@ _ITER_COMPONENT = Statement(
 )
 _BODY = Statement(sa.select(_b.c.content).where(_b.c.object_id == sa.bindparam("object_id")))
 _BODIES = Statement(sa.select(_b.c.object_id, _b.c.content).where(one_of(_b.c.object_id, "ids", integers=True)))
-_OF_COMPONENT = Statement(sa.select(*_RECORD).where(_here, _o.c.component == sa.bindparam("component"), _readable))
+# What a query reads of each, by width: the columns, the id and the size.
+_queried = {
+    width: (*columns, _o.c.id.label("object_id"), _o.c.size.label("object_size"))
+    for width, columns in {_RECORDS: _RECORD, **_listed}.items()
+}
+_yes: sa.ColumnElement[int] = sa.literal_column(str(_YES))
+_maybe: sa.ColumnElement[int] = sa.literal_column(str(_MAYBE))
+_no: sa.ColumnElement[int] = sa.literal_column(str(_NO))
+_OF_COMPONENT = {
+    width: Statement(sa.select(*columns, _yes).where(_here, _o.c.component == sa.bindparam("component"), _readable))
+    for width, columns in _queried.items()
+}
+_READABLE = {
+    width: Statement(sa.select(*columns, _yes).where(_here, _readable).order_by(_o.c.name))
+    for width, columns in _queried.items()
+    if width != _RECORDS
+}
 _UNREADABLE = Statement(sa.select(*_RECORD).where(_here, _o.c.readable == sa.literal_column("0")))
 _SEARCH_CARDS = {
     column: Statement(
@@ -711,13 +783,16 @@ def _overlaps(bucket: int) -> tuple[sa.ColumnElement[bool], ...]:
 
 
 # The objects are found by the ids alone: with the collection in the condition too, SQLite would rather walk through it.
-_IN_RANGE = Statement(
-    sa.select(*_RECORD).where(
-        _o.c.id.in_(sa.union_all(*(sa.select(_i.c.object_id).where(*_overlaps(bucket)) for bucket in range(4)))),
-        _o.c.component == sa.bindparam("component"),
-        _readable,
+_IN_RANGE = {
+    width: Statement(
+        sa.select(*columns, _yes).where(
+            _o.c.id.in_(sa.union_all(*(sa.select(_i.c.object_id).where(*_overlaps(bucket)) for bucket in range(4)))),
+            _o.c.component == sa.bindparam("component"),
+            _readable,
+        )
     )
-)
+    for width, columns in _queried.items()
+}
 _BUSY = Statement(
     sa.union_all(
         *(
@@ -728,7 +803,7 @@ _BUSY = Statement(
 )
 
 
-def _out_of_reach(*conditions: sa.ColumnElement[bool]) -> sa.Select[Any]:
+def _out_of_reach(columns: Sequence[sa.ColumnElement[Any]], *conditions: sa.ColumnElement[bool]) -> sa.Select[Any]:
     """Members whose index ends before the range does, or begins after it does, and whose bounds meet it.
 
     Each half is a range of a partial index that holds only the members that are not wholly indexed. SQLite takes the
@@ -752,12 +827,15 @@ def _out_of_reach(*conditions: sa.ColumnElement[bool]) -> sa.Select[Any]:
             early.c.last_s >= start,
         ),
     )
-    return sa.select(*_RECORD).where(_o.c.id.in_(halves), _readable, *conditions)
+    return sa.select(*columns).where(_o.c.id.in_(halves), _readable, *conditions)
 
 
-_OUT_OF_REACH = Statement(_out_of_reach(_o.c.component == sa.bindparam("components")))
+_OUT_OF_REACH = {
+    width: Statement(_out_of_reach((*columns, _maybe), _o.c.component == sa.bindparam("component")))
+    for width, columns in _queried.items()
+}
 _OUT_OF_REACH_BUSY = Statement(
-    _out_of_reach(_o.c.component.in_([sa.literal_column("'VEVENT'"), sa.literal_column("'VFREEBUSY'")]))
+    _out_of_reach(_RECORD, _o.c.component.in_([sa.literal_column("'VEVENT'"), sa.literal_column("'VFREEBUSY'")]))
 )
 
 _start = sa.bindparam("start_s", type_=schema.Int)
@@ -769,7 +847,7 @@ _by_bounds = (
     _o.c.first_s <= _end,
     _readable,
 )
-_BY_BOUNDS = Statement(sa.select(*_RECORD).where(*_by_bounds))
+_BY_BOUNDS = {width: Statement(sa.select(*columns, _maybe).where(*_by_bounds)) for width, columns in _queried.items()}
 
 
 def _has_instance() -> sa.ColumnElement[bool]:
@@ -792,27 +870,25 @@ def _has_instance() -> sa.ColumnElement[bool]:
 
 
 # Exact bounds say it, but for an instance that only touches an end of the range; else the index, when it reaches.
-_BY_BOUNDS_VEVENT = Statement(
-    sa.select(
-        *_RECORD,
-        sa.case(
-            (
-                sa.and_(
-                    _o.c.exact == 1,
-                    _o.c.last_s > _start,
-                    _o.c.first_s < _end,
-                    sa.or_(_start <= sa.literal_column(str(BEGINLESS)), _end >= sa.literal_column(str(ENDLESS))),
-                ),
-                sa.literal_column(str(_YES)),
-            ),
-            (
-                sa.and_(_o.c.indexed_from_s <= _start, _o.c.indexed_to_s >= _end),
-                sa.case((_has_instance(), sa.literal_column(str(_YES))), else_=sa.literal_column(str(_NO))),
-            ),
-            else_=sa.literal_column(str(_MAYBE)),
+_certainty = sa.case(
+    (
+        sa.and_(
+            _o.c.exact == 1,
+            _o.c.last_s > _start,
+            _o.c.first_s < _end,
+            sa.or_(_start <= sa.literal_column(str(BEGINLESS)), _end >= sa.literal_column(str(ENDLESS))),
         ),
-    ).where(*_by_bounds)
+        _yes,
+    ),
+    (
+        sa.and_(_o.c.indexed_from_s <= _start, _o.c.indexed_to_s >= _end),
+        sa.case((_has_instance(), _yes), else_=_no),
+    ),
+    else_=_maybe,
 )
+_BY_BOUNDS_VEVENT = {
+    width: Statement(sa.select(*columns, _certainty).where(*_by_bounds)) for width, columns in _queried.items()
+}
 
 
 def _first_changes(columns: Sequence[sa.ColumnElement[Any]]) -> Statement:
@@ -826,11 +902,23 @@ def _changes(columns: Sequence[sa.Column[Any]]) -> Statement:
         _t.c[column.name] if column.name in _t.c else sa.cast(sa.null(), column.type).label(column.name)
         for column in columns
     ]
-    both = sa.union_all(
-        sa.select(*columns).where(_here, _o.c.change_seq > since),
-        sa.select(*tombstone).where(_t.c.collection_id == sa.bindparam("collection_id"), _t.c.change_seq > since),
+    halves = (
+        sa.select(*columns).where(_here, _o.c.change_seq > since).order_by(_o.c.change_seq),
+        sa.select(*tombstone)
+        .where(_t.c.collection_id == sa.bindparam("collection_id"), _t.c.change_seq > since)
+        .order_by(_t.c.change_seq),
     )
-    return Statement(both.order_by(both.selected_columns.change_seq).limit(sa.bindparam("n")))
+    # PostgreSQL, as long as its statistics are older than what a collection holds, takes any index of the collection
+    # and filters, unless each half is to be in order. SQLite merges two halves in order by itself, and sorts these.
+    cut = [sa.select(half.limit(sa.bindparam("n")).subquery()) for half in halves]
+    return Statement(
+        sqlite=_in_order(sa.union_all(*(half.order_by(None) for half in halves))),
+        postgresql=_in_order(sa.union_all(*cut)),
+    )
+
+
+def _in_order(both: sa.CompoundSelect[Any]) -> sa.CompoundSelect[Any]:
+    return both.order_by(both.selected_columns.change_seq).limit(sa.bindparam("n"))
 
 
 _FIRST_CHANGES = _first_changes(_RECORD)
@@ -853,7 +941,10 @@ _TO_EXTEND = Statement(
     .limit(sa.bindparam("n"))
 )
 
-_FOUND = (_o.c.id, _o.c.name, _o.c.size, _o.c.created_s, _o.c.blob, _o.c.instances_digest, _o.c.component)
+_FOUND = (
+    _o.c.id, _o.c.name, _o.c.size, _o.c.created_s, _o.c.blob, _o.c.instances_digest, _o.c.component,
+    _o.c.schedule_tag,
+)  # fmt: skip
 _find_name = sa.select(*_FOUND).where(_here, _o.c.name == sa.bindparam("name"))
 _FIND_NAME = Statement(_find_name)
 # Not by OR: SQLite would look at every member instead of using both indexes.
@@ -976,4 +1067,64 @@ _KEEP_VERSION = Statement(
         .select_from(_with_body)
         .where(_o.c.id == sa.bindparam("object_id")),
     )
+)
+
+
+# Scheduling objects: one UID in all calendars of an account (RFC 6638 §3.2.4.1)
+
+
+def scheduling_by_uid(conn: Conn, owner_id: int, uid: str) -> list[tuple[Collection, ObjectRecord]]:
+    """The members with this UID in the live calendars of an account, in the order of the calendars. One statement."""
+    rows = _SCHEDULING.all(conn, owners=conn.array([owner_id]), uid=stored_uid(uid))
+    return [_placed(row) for row in rows]
+
+
+def scheduling_bodies(conn: Conn, owner_id: int, uid: str) -> list[tuple[Collection, ObjectRecord, bytes]]:
+    """As scheduling_by_uid, with their bodies; b"" for a blob's. One statement."""
+    rows = _SCHEDULING_BODIES.all(conn, owners=conn.array([owner_id]), uid=stored_uid(uid))
+    return [(*_placed(row), row[-1] or b"") for row in rows]
+
+
+def scheduling_by_owners(
+    conn: Conn, owner_ids: Iterable[int], uid: str
+) -> dict[int, list[tuple[Collection, ObjectRecord, bytes]]]:
+    """As scheduling_bodies, by account, for any number of them; accounts without such a member are left out.
+
+    One statement.
+    """
+    found: dict[int, list[tuple[Collection, ObjectRecord, bytes]]] = {}
+    for row in _SCHEDULING_BODIES.all(conn, owners=conn.array(owner_ids), uid=stored_uid(uid)):
+        collection, record = _placed(row)
+        found.setdefault(collection.owner_id, []).append((collection, record, row[-1] or b""))
+    return found
+
+
+def _placed(row: Row) -> tuple[Collection, ObjectRecord]:
+    return _collection(row[14:]), _record(row)
+
+
+def _scheduling(*more: sa.ColumnElement[Any]) -> Statement:
+    calendars, owners = schema.collections, schema.accounts
+    return Statement(
+        sa.select(*_RECORD, *_COLLECTION, *more)
+        .select_from(
+            calendars.join(owners, owners.c.id == calendars.c.owner_id)
+            .join(_o, _o.c.collection_id == calendars.c.id)
+            .outerjoin(_b, _b.c.object_id == _o.c.id)
+        )
+        .where(
+            one_of(calendars.c.owner_id, "owners", integers=True),
+            calendars.c.kind == sa.literal_column("'calendar'"),
+            calendars.c.deleted_s.is_(None),
+            _o.c.uid == sa.bindparam("uid", type_=schema.Text),
+        )
+        .order_by(calendars.c.owner_id, calendars.c.position, calendars.c.id)
+    )
+
+
+_SCHEDULING, _SCHEDULING_BODIES = _scheduling(), _scheduling(_b.c.content)
+_SET_TAG = Statement(
+    _o.update()
+    .where(_o.c.id == sa.bindparam("object_id"))
+    .values(schedule_tag=sa.bindparam("new_tag", type_=schema.Text))
 )

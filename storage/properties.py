@@ -9,7 +9,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from storage import schema
 from storage.accounts import NAME_BYTES_MAX
-from storage.engine import Conn, Statement, clean, one_of
+from storage.engine import Conn, Statement, byte_length, clean, one_of
 from storage.errors import NameTooLong
 
 _p = schema.properties
@@ -33,6 +33,11 @@ def get_of_members(conn: Conn, collection_id: int) -> dict[int, dict[str, str]]:
 def any_of_members(conn: Conn, collection_id: int) -> bool:
     """Whether any member of a collection has properties. One statement."""
     return _ANY_OF_MEMBERS.one(conn, collection_id=collection_id) is not None
+
+
+def used_bytes(conn: Conn, owner_id: int) -> int:
+    """Sum of the sizes of all properties in an account's collections, as UTF-8. One statement, which reads them."""
+    return int(_USED.scalar(conn, owner_id=owner_id))
 
 
 def set_property(conn: Conn, collection_id: int, name: str, xml: str | None, *, object_id: int = 0) -> None:
@@ -70,6 +75,15 @@ _OF_MEMBERS = Statement(
     sa.select(_p.c.object_id, _p.c.name, _p.c.xml).where(_here, _p.c.object_id > 0).order_by(_p.c.object_id, _p.c.name)
 )
 _ANY_OF_MEMBERS = Statement(sa.select(_p.c.object_id).where(_here, _p.c.object_id > 0).limit(sa.literal_column("1")))
+_USED = Statement(
+    sa.select(sa.func.coalesce(sa.func.sum(byte_length(_p.c.xml)), 0)).where(
+        _p.c.collection_id.in_(
+            sa.select(schema.collections.c.id).where(
+                schema.collections.c.owner_id == sa.bindparam("owner_id"), schema.collections.c.deleted_s.is_(None)
+            )
+        )
+    )
+)
 _values: dict[str, Any] = {name: sa.bindparam(name) for name in ("collection_id", "object_id", "name", "xml")}
 _key = ["collection_id", "object_id", "name"]
 _on_sqlite = sqlite.insert(_p).values(_values)

@@ -13,7 +13,10 @@ from storage.audit import purge_entries
 from storage.blobs import purge_blobs
 from storage.engine import Conn, Statement, Store, one_of, transaction
 from storage.guard import purge_guard
+from storage.inbound import purge_kept, purge_used
+from storage.itip import purge_seen
 from storage.locks import purge_locks
+from storage.outbound import purge_bounces, purge_outbound
 
 _DAY_S = 86_400
 
@@ -73,16 +76,36 @@ def purge_sign_in(store: Store, *, now_s: int, batch: int = 1000) -> int:
         ),
         lambda conn: purge_entries(conn, now_s - 400 * _DAY_S, limit=batch),
     )
-    total = 0
-    for step in steps:
-        while True:
-            with transaction(store, write=True) as conn:
-                removed = step(conn)
-            total += removed
-            if removed < batch:
-                break
+    total = sum(_repeat(store, step, batch) for step in steps)
     with transaction(store, write=True) as conn:
         return total + purge_app_passwords(conn, now_s - 30 * _DAY_S)
+
+
+def purge_scheduling(store: Store, *, now_s: int, batch: int = 500) -> int:
+    """Remove what scheduling keeps for a time: mail that ended and what others said about a meeting, 400 days ago.
+
+    Marks of used messages after 90 days, messages kept for their owner after 180, bounces of an address a year after
+    the last. Returns how many rows went. May run in several processes at once.
+    """
+    steps: tuple[Callable[[Conn], int], ...] = (
+        lambda conn: purge_outbound(conn, now_s - 400 * _DAY_S, batch),
+        lambda conn: purge_seen(conn, now_s - 400 * _DAY_S, batch),
+        lambda conn: purge_used(conn, now_s - 90 * _DAY_S, batch),
+        lambda conn: purge_kept(conn, now_s - 180 * _DAY_S, batch),
+        lambda conn: purge_bounces(conn, now_s - 365 * _DAY_S, batch),
+    )
+    return sum(_repeat(store, step, batch) for step in steps)
+
+
+def _repeat(store: Store, step: Callable[[Conn], int], batch: int) -> int:
+    """Takes a step, each in its own transaction, until it finds less than a batch; returns how many rows went."""
+    total = 0
+    while True:
+        with transaction(store, write=True) as conn:
+            removed = step(conn)
+        total += removed
+        if removed < batch:
+            return total
 
 
 def _empty(store: Store, collection_id: int, batch: int) -> int:

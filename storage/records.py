@@ -188,3 +188,110 @@ class AppPassword:
     created_s: int
     last_used_s: int | None
     expires_s: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewOutgoing:
+    """One iTIP message to one recipient, to be sent by mail (RFC 6047).
+
+    account_id: whose calendar it comes from. recurrence: keys of the instances it is about, joined by ",", "" for all.
+    recipient, sender: mail addresses. method: of iTIP, in capitals; kind: "VEVENT", "VTODO". digest: SHA-256 in hex of
+    what the recipient is told, the same for two messages that tell the same. changes: what is new in it, of
+    dav.scheduling.plan.CHANGES. calendar: the VCALENDAR as it is sent.
+    """
+
+    account_id: int
+    uid: str
+    recurrence: str
+    recipient: str
+    recipient_name: str
+    sender: str
+    sender_name: str
+    method: str
+    kind: str
+    sequence: int
+    digest: str
+    summary: str
+    changes: tuple[str, ...]
+    calendar: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One row of the ledger: what was, or will be, sent by mail to one recipient. As NewOutgoing, and besides:
+
+    message_id: with which it was sent, "" before. state: held, sending, sent, failed, dropped, superseded, undone.
+    tries: how often it was taken to be sent, this time included. not_before_s: when it is to be sent; while sending,
+    when others may take it. answer: what the server said last. status: of RFC 6638 §3.2.9, "" while nobody knows. key:
+    SHA-256 in hex of what makes the message this one and no other: for its Message-ID. ended_s: when it got its last
+    state. calendar is b"" in lists, and once it was superseded or undone. uid: as storage.objects.stored_uid keeps it.
+    """
+
+    id: int
+    account_id: int
+    uid: str
+    recurrence: str
+    recipient: str
+    recipient_name: str
+    sender: str
+    sender_name: str
+    method: str
+    kind: str
+    sequence: int
+    digest: str
+    summary: str
+    changes: tuple[str, ...]
+    calendar: bytes
+    message_id: str
+    state: str
+    tries: int
+    not_before_s: int
+    created_s: int
+    sent_s: int | None
+    answer: str
+    status: str
+    key: str = ""
+    ended_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeptMessage:
+    """A message that came in by mail and could not be used. account_id: whose; None when it is nobody's here.
+
+    sender: From as it was written. outcome: one word, such as "refused"; reason: a sentence for its owner. method and
+    uid: of its calendar, "" when it has none. raw: the message, b"" in lists; size: its bytes. id: 0 before it is kept.
+    """
+
+    account_id: int | None
+    envelope_from: str
+    envelope_to: str
+    reason: str
+    raw: bytes
+    sender: str = ""
+    subject: str = ""
+    message_id: str = ""
+    method: str = ""
+    uid: str = ""
+    outcome: str = ""
+    received_s: int = 0
+    size: int = 0
+    id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Booking:
+    """How an account answers invitations by itself.
+
+    mode: "manual" (not at all), "automatic" (accepts when it is free, else declines), "accept", "decline". conflicts:
+    what becomes of a series when one instance meets something else: "decline" (the whole series) or "partial" (only
+    those instances). horizon_days: how far ahead instances of a series are looked at.
+    """
+
+    account_id: int
+    mode: str = "automatic"
+    conflicts: str = "decline"
+    horizon_days: int = 730
+
+
+BOOKING_MODES = ("manual", "automatic", "accept", "decline")
+BOOKING_CONFLICTS = ("decline", "partial")

@@ -347,6 +347,165 @@ guard = sa.Table(
 )
 
 
+# The ledger of what goes out by mail (RFC 6047): one message to one recipient. uid: as objects.stored_uid keeps it.
+# message_key: SHA-256 in hex of what makes a message the same as another (outbound.message_key); round is part of it.
+# state: one of outbound.STATES. not_before_s: when it may be taken next; while it is being sent, when the lease ends.
+# since_s: when the first message was put in whose place this one came. ended_s: when it got its last state; null while
+# it is held or sending. calendar: empty when it was superseded or undone. It stands last, so that reading the others
+# does not read it.
+mail_queue = sa.Table(
+    "mail_queue",
+    metadata,
+    _id(),
+    sa.Column("account_id", Int, sa.ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False),
+    _text("message_key"),
+    _int("round"),
+    _text("uid"),
+    _text("recurrence"),
+    _text("recipient"),
+    _text("recipient_key"),  # case-folded
+    _text("recipient_name"),
+    _text("sender"),
+    _text("sender_name"),
+    _text("method"),
+    _text("kind"),
+    _int("sequence"),
+    _text("digest"),
+    _text("summary"),
+    _text("changes"),  # joined with ","
+    _text("state"),
+    _text("holder"),
+    _int("tries"),
+    _int("not_before_s"),
+    _int("since_s"),
+    _int("created_s"),
+    sa.Column("sent_s", Int),
+    sa.Column("ended_s", Int),
+    _text("message_id"),
+    _text("answer"),
+    _text("status"),
+    sa.Column("calendar", Bytes, nullable=False),
+    sa.Index("ux_mail_queue_message_key", "message_key", unique=True),
+    sa.Index("ix_mail_queue_due", "not_before_s", "id", **_where("ended_s IS NULL")),
+    sa.Index("ix_mail_queue_thread", "uid", "account_id", "recipient_key", "id"),
+    sa.Index("ix_mail_queue_sent", "account_id", "sent_s"),
+    sa.Index("ix_mail_queue_recipient", "account_id", "recipient_key"),
+    sa.Index("ix_mail_queue_state", "state", "id"),
+    sa.Index("ix_mail_queue_ended_s", "ended_s", **_where("ended_s IS NOT NULL")),
+    sa.Index("ix_mail_queue_message_id", "message_id", **_where("message_id <> ''")),
+    sqlite_autoincrement=True,  # an id in a bounce must never mean another message
+    sqlite_strict=True,
+)
+
+# Mail addresses to which mail could not be delivered. hard: nobody is there, as often as this was said.
+bounces = sa.Table(
+    "bounces",
+    metadata,
+    sa.Column("address_key", Text, primary_key=True),
+    _int("hard"),
+    _int("soft"),
+    _int("last_s"),
+    sa.Index("ix_bounces_last_s", "last_s"),
+    sqlite_with_rowid=False,
+    sqlite_strict=True,
+)
+
+# Messages that came in and were used, so that the same one is not used twice.
+inbound_seen = sa.Table(
+    "inbound_seen",
+    metadata,
+    sa.Column(
+        "account_id", Int, sa.ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    ),
+    sa.Column("digest", Text, primary_key=True),
+    _int("at_s"),
+    sa.Index("ix_inbound_seen_at_s", "at_s"),
+    sqlite_with_rowid=False,
+    sqlite_strict=True,
+)
+
+# Messages that came in and could not be used. account_id: whose, null when it is nobody's here.
+kept_mail = sa.Table(
+    "kept_mail",
+    metadata,
+    _id(),
+    sa.Column("account_id", Int, sa.ForeignKey("accounts.id", ondelete="CASCADE")),
+    _int("received_s"),
+    _text("envelope_from"),
+    _text("envelope_to"),
+    _text("sender"),
+    _text("subject"),
+    _text("message_id"),
+    _text("method"),
+    _text("uid"),
+    _text("outcome"),
+    _text("reason"),
+    _int("size"),
+    sa.Column("raw", Bytes, nullable=False),
+    sa.Index("ix_kept_mail_account", "account_id", "id"),
+    sa.Index("ix_kept_mail_received_s", "received_s"),
+    sqlite_autoincrement=True,
+    sqlite_strict=True,
+)
+
+# The newest that each calendar user said about a meeting, so that what is older does nothing (RFC 5546 §2.1.5).
+itip_seen = sa.Table(
+    "itip_seen",
+    metadata,
+    sa.Column(
+        "account_id", Int, sa.ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    ),
+    sa.Column("uid", Text, primary_key=True),
+    sa.Column("address", Text, primary_key=True),
+    sa.Column("recurrence", Text, primary_key=True),
+    _int("sequence"),
+    _text("dtstamp"),
+    _int("at_s"),
+    sa.Index("ix_itip_seen_at_s", "at_s"),
+    sqlite_with_rowid=False,
+    sqlite_strict=True,
+)
+
+# How an account answers invitations by itself. No row: as records.DEFAULT_BOOKING says for rooms and resources.
+bookings = sa.Table(
+    "bookings",
+    metadata,
+    sa.Column(
+        "account_id", Int, sa.ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    ),
+    _text("mode"),
+    _text("conflicts"),
+    _int("horizon_days"),
+    sqlite_strict=True,
+)
+
+# Who may act for whom. writes: 1 for also changing, 0 for reading only.
+proxies = sa.Table(
+    "proxies",
+    metadata,
+    *(
+        sa.Column(name, Int, sa.ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True, autoincrement=False)
+        for name in ("principal_id", "delegate_id")
+    ),
+    _int("writes"),
+    sa.Index("ix_proxies_delegate_id", "delegate_id"),
+    sqlite_with_rowid=False,
+    sqlite_strict=True,
+)
+
+# Published free-busy addresses. digest: SHA-256 in hex of the secret in the address, of at least 128 random bits.
+freebusy_links = sa.Table(
+    "freebusy_links",
+    metadata,
+    sa.Column("digest", Text, primary_key=True),
+    sa.Column("account_id", Int, sa.ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False),
+    _int("created_s"),
+    sa.Index("ix_freebusy_links_account_id", "account_id"),
+    sqlite_with_rowid=False,
+    sqlite_strict=True,
+)
+
+
 # What a mail server may read, so that people have one password and Davenport keeps it; docs/mail.md shows its side.
 # login, address: case-folded. password: with the prefix that tells Dovecot its scheme. Accounts whose password another
 # back end keeps, and disabled ones, are not in them. A migration that changes `accounts` or `addresses` must drop the

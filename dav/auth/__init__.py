@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dav.auth import apppassword, people
-from dav.auth.backend import Backend, BackendDown, Credentials, HashPool, Identity, Refusal, T, Tools
+from dav.auth.backend import Backend, BackendDown, Credentials, HashPool, Identity, PersonUnclear, Refusal, T, Tools
 from dav.auth.backend import Scope as Scope
 from dav.auth.backend import SignedIn as SignedIn
 from dav.auth.basic import BadCredentials, candidates, normalise_login, parse_basic
@@ -44,6 +44,8 @@ MUTE_S = 5.0
 REFUSED_S = 15.0
 # A device that repeats its old password guesses nothing: within this time only a new wrong one counts.
 COUNTED_S = 3600.0
+# How often the log says that a back end cannot tell.
+SAID_S = 60.0
 USED_EVERY_S = 3600
 
 # Name in auth.backends → the module with make(tools), imported when it is needed. Tests put functions here.
@@ -124,7 +126,7 @@ def _asked(key: tuple[str, str], client: str, secure: bool) -> _Asked:
 
 
 class _AllDown(Exception):
-    """Nobody said yes, and these back ends could not be asked."""
+    """Nobody said yes, and these back ends could not be asked; none of them where one could not tell of this person."""
 
     def __init__(self, names: list[str]) -> None:
         super().__init__(", ".join(names))
@@ -165,9 +167,11 @@ class Authenticator:
         self._counted = RefusedCache(COUNTED_S)
         self._refused = RefusedCache(REFUSED_S)
         self._running: dict[tuple[bytes, str], asyncio.Task[SignedIn | None]] = {}
+        self._ended = False
         self._down: dict[str, float] = {}
         self._mute: dict[str, float] = {}
         self._said_down: dict[str, float] = {}
+        self._said_unclear = RefusedCache(SAID_S)
         self._usual_refusal_s = 0.0
         self._vouched: Vouched | None = None
         if "proxy" in settings.backends:
@@ -217,7 +221,7 @@ class Authenticator:
                 if identity is None or not identity.stamp or await self._still(entry.backend, identity):
                     return entry.signed
                 self.cache.drop(*key)
-            elif self._is_down(entry.backend):
+            elif self._is_down(entry.backend) and not self._ended:
                 # It goes on at once; whether the password is still right is asked behind it.
                 self._verify_task(_asked(key, client, secure))
                 return entry.signed
@@ -248,6 +252,15 @@ class Authenticator:
     def forget(self, account_id: int) -> None:
         """Drops what is remembered of an account: its auth_seq turned out to have changed."""
         self.cache.forget(account_id)
+
+    def end_waiting(self) -> None:
+        """Answers 503 to everybody who waits for a check now or asks for one later; to be called on their loop.
+
+        For the shutdown, which would else wait for slow back ends and for the delays of guesses.
+        """
+        self._ended = True
+        for task in list(self._running.values()):
+            task.cancel()
 
     async def close_backends(self) -> None:
         """Ends the back ends' connections and threads; to be called on the loop that they ran on."""
@@ -292,8 +305,16 @@ class Authenticator:
 
     async def _verify_once(self, asked: _Asked) -> SignedIn | None:
         """Verifies, but only once for requests that come together: phones open several connections at the same time."""
+        if self._ended:
+            raise _not_now()
         # Shielded: a client that hangs up must not fail the others that wait for the same answer.
-        return await asyncio.shield(self._verify_task(asked))
+        task = self._verify_task(asked)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if self._ended and task.cancelled():
+                raise _not_now() from None
+            raise
 
     def _verify_task(self, asked: _Asked) -> asyncio.Task[SignedIn | None]:
         key = (self.cache.digest(*asked.key), asked.given.client)
@@ -356,12 +377,18 @@ class Authenticator:
     async def _ask(self, asked: _Asked) -> SignedIn | None:
         """Asks the back ends in their order. Raises _AllDown when nobody said yes and some could not tell."""
         down: list[str] = []
+        unclear = False
         started = self._clock()
         asked_all = True
         backends = [backend for backend in self.backends if asked.kind in backend.kinds]
         for backend in backends:
             try:
                 answer = await self._ask_one(backend, asked)
+            except PersonUnclear as error:
+                self._note_unclear(backend.name, error)
+                self._down.pop(backend.name, None)
+                unclear = True
+                continue
             except BackendDown as error:
                 self._note_down(backend.name, error)
                 down.append(backend.name)
@@ -377,7 +404,7 @@ class Authenticator:
             if answer is Refusal.WRONG:
                 asked_all = backend is backends[-1]
                 break
-        if down:
+        if down or unclear:
             raise _AllDown(down)
         self.cache.drop(*asked.key)
         if len(backends) > 1:
@@ -548,9 +575,16 @@ class Authenticator:
     def _note_down(self, name: str, error: BackendDown, fault: Exception | None = None) -> None:
         now = self._clock()
         self._down[name] = now
-        if now - self._said_down.get(name, -60.0) >= 60.0:
+        if now - self._said_down.get(name, -SAID_S) >= SAID_S:
             self._said_down[name] = now
             _log.error("back end %s cannot tell: %s", name, error, exc_info=fault)
+
+    def _note_unclear(self, name: str, error: PersonUnclear) -> None:
+        """One line a minute for each person."""
+        digest, now = self.cache.digest(name, str(error)), self._clock()
+        if (digest, now) not in self._said_unclear:
+            self._said_unclear.add(digest, now)
+            _log.error("back end %s cannot tell: %s", name, error)
 
     def _in_grace(self, asked: _Asked, down: list[str]) -> SignedIn:
         """Goes on with what is remembered of a back end that is down. Raises DavError 503 when nothing is."""

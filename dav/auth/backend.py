@@ -86,6 +86,13 @@ class BackendDown(Exception):
     """
 
 
+class PersonUnclear(BackendDown):
+    """The back end answers, but of this one person it cannot tell: what is stored of them cannot be checked.
+
+    They get 503; nobody else is concerned, and what is remembered of them is not believed any longer for it.
+    """
+
+
 class Backend(Protocol):
     """One place that knows people's passwords. One object for each process; its methods run on the event loop.
 

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from dav.auth import passwords
-from dav.auth.backend import Backend, BackendDown, Credentials, Identity, Refusal, Tools
+from dav.auth.backend import Backend, BackendDown, Credentials, Identity, PersonUnclear, Refusal, Tools
 from dav.auth.basic import candidates
 from storage import accounts
 from storage.engine import transaction
@@ -46,7 +46,7 @@ class _Local:
             tools.refused.add(digest, tools.clock())
             return Refusal.NOT_MINE
         stored = account.password_hash
-        right = await tools.pool.run(lambda: _verify(password, stored))
+        right = await tools.pool.run(lambda: _verify(password, stored, account.id))
         if right and account.active:
             if passwords.needs_rehash(stored):
                 await self._renew(account, password, stored)
@@ -101,8 +101,8 @@ def find(store: Store, names: list[str]) -> Account | None:
     return None
 
 
-def _verify(password: str, stored: str) -> bool:
-    """Blocking. Raises BackendDown for a hash that cannot be judged: "wrong password" would be a lie."""
+def _verify(password: str, stored: str, account_id: int) -> bool:
+    """Blocking. Raises PersonUnclear for a hash that cannot be judged: "wrong password" would be a lie."""
     if stored.startswith("$argon2"):
         return passwords.verify(password, stored)
     # Brought here from a mail server's table; renewed by its owner's first sign-in.
@@ -111,7 +111,7 @@ def _verify(password: str, stored: str) -> bool:
     try:
         return schemes.verify_any(password, [stored])
     except ValueError as error:
-        raise BackendDown(f"a stored hash cannot be used: {error}") from None
+        raise PersonUnclear(f"the hash of account {account_id} cannot be used: {error}") from None
 
 
 def _replace(store: Store, account_id: int, old: str, new: str) -> None:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
 from dav.auth import schemes
-from dav.auth.backend import Backend, BackendDown, Credentials, Identity, Refusal, Tools
+from dav.auth.backend import Backend, BackendDown, Credentials, Identity, PersonUnclear, Refusal, Tools
 from dav.auth.basic import LOGIN_CHARS_MAX, candidates
 from dav.auth.gate import printable
 from dav.auth.identities import address_of, allowed_from, spellings, targets_of
@@ -30,6 +31,8 @@ READ_S = 10
 _FORWARDS_MAX = 10
 # The clocks of file systems are coarse: a file that has just changed may change again without a new time.
 _SETTLED_S = 2.0
+_OCTAL = re.compile(r"\\([0-7]{3})")
+_LOCAL = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "tmpfs", "overlay"})
 # Position of the extra fields in Dovecot's lines: behind the shell, which nothing uses.
 _EXTRA = 7
 
@@ -85,6 +88,8 @@ class PasswdFile:
         self._threads = Threads("passwd-file", 1, seconds=READ_S)
         self._people = Watched(config.file)
         self._forwards = Watched(config.aliases_file)
+        # Only there stat never waits for another machine.
+        self._local = all(is_local(path) for path in (config.file, config.aliases_file) if path)
         self._content = Content()
         self._usual = ""
 
@@ -110,7 +115,7 @@ class PasswdFile:
                 partial(schemes.verify_any, password, [entry.stored], default=self._default_scheme)
             )
         except (schemes.UnsupportedScheme, schemes.BadHash) as error:
-            raise BackendDown(f"the password of {printable(entry.name)} cannot be checked: {error}") from None
+            raise PersonUnclear(f"the password of {printable(entry.name)} cannot be checked: {error}") from None
         self._usual = entry.stored
         if not right:
             self._tools.refused.add(digest, self._tools.clock())
@@ -160,7 +165,21 @@ class PasswdFile:
 
     async def _read(self) -> Content:
         """What the files say now. Raises BackendDown when the file of people cannot be read."""
+        if self._local and self._is_unchanged():
+            return self._content
         return await self._threads.run(self._read_changed)
+
+    def _is_unchanged(self) -> bool:
+        """Whether both files surely are as they were read. Two calls of stat, which each request pays for."""
+        now = self._tools.clock()
+        try:
+            return all(
+                now >= watched.unsettled_until and _version(os.stat(watched.path)) == watched.version
+                for watched in (self._people, self._forwards)
+                if watched.path
+            )
+        except OSError:
+            return False
 
     def _read_changed(self) -> Content:
         people = self._changed(self._people)
@@ -190,6 +209,22 @@ class PasswdFile:
         known = watched.version is not None and digest == watched.digest
         watched.version, watched.digest = version, digest
         return None if known else data.decode("utf-8-sig", "surrogateescape")
+
+
+def is_local(path: str, *, mounts: str = "/proc/self/mountinfo") -> bool:
+    """Whether a file lies on a file system of this machine, as far as Linux tells; False where that is not known."""
+    real = os.path.realpath(path)
+    found, kind = "", ""
+    try:
+        with open(mounts, encoding="utf-8", errors="surrogateescape") as lines:
+            for line in lines:
+                before, _, after = line.partition(" - ")
+                place = _OCTAL.sub(lambda escaped: chr(int(escaped[1], 8)), before.split()[4])
+                if len(place) >= len(found) and (real == place or real.startswith(f"{place.rstrip('/')}/")):
+                    found, kind = place, after.split()[0]
+    except (OSError, IndexError):
+        return False
+    return kind in _LOCAL
 
 
 def _load(path: str) -> tuple[bytes, FileVersion]:

@@ -73,7 +73,7 @@ class Smtp:
         client = aiosmtplib.SMTP(
             # The socket goes where it should; this is only the name that the certificate must have.
             hostname=self._settings.certificate_name or self._host,
-            sock=await _connected(self._host, self._port),
+            sock=await connected(self._host, self._port),
             # The library would ask the resolver for our name.
             local_hostname="localhost",
             timeout=self._settings.timeout_seconds,
@@ -101,7 +101,7 @@ class Smtp:
             raise ValueError("it offers neither AUTH PLAIN nor AUTH LOGIN on this connection")
 
 
-async def _connected(host: str, port: int) -> socket.socket:
+async def connected(host: str, port: int) -> socket.socket:
     """A connection to the first of the host's addresses that answers. Raises OSError; the caller bounds the time."""
     loop = asyncio.get_running_loop()
     failure: OSError = OSError("it has no address")

@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dav.auth import schemes
-from dav.auth.backend import Backend, BackendDown, Credentials, Identity, Refusal, T, Tools
+from dav.auth.backend import Backend, BackendDown, Credentials, Identity, PersonUnclear, Refusal, T, Tools
 from dav.auth.basic import LOGIN_CHARS_MAX, candidates
 from dav.auth.gate import printable
 from dav.auth.identities import address_of, allowed_from, ascii_domain, spellings, targets_of
@@ -92,7 +92,7 @@ class Sql:
                 partial(schemes.verify_any, password, hashes, default=self._default_scheme)
             )
         except (schemes.UnsupportedScheme, schemes.BadHash) as error:
-            raise BackendDown(f"the password of {printable(person.name)} cannot be checked: {error}") from None
+            raise PersonUnclear(f"the password of {printable(person.name)} cannot be checked: {error}") from None
         self._usual = hashes[0]
         if not right:
             self._tools.refused.add(digest, self._tools.clock())

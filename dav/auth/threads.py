@@ -6,12 +6,17 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable
+from queue import Empty, SimpleQueue
 from typing import TypeVar
 
 from dav.auth.backend import BackendDown
 from dav.auth.gate import Gate
 
 T = TypeVar("T")
+# Runs a function, and returns what tells of its result.
+Work = Callable[[], Callable[[], object]]
+# How long a thread waits for more to do before it ends.
+IDLE_S = 10.0
 
 
 class Threads:
@@ -27,6 +32,9 @@ class Threads:
         self._free = threads
         self._gate = Gate(threads, waiting_max=waiting_max)
         self._queue: list[asyncio.Future[None]] = []
+        # The threads that have nothing to do, by what they listen at. To start one costs more than most look-ups.
+        self._idle: list[SimpleQueue[Work]] = []
+        self._lock = threading.Lock()
 
     async def run(self, function: Callable[[], T], *, client: str = "") -> T:
         """What function returns or raises. Raises BackendDown when there is no room, or not in time.
@@ -77,20 +85,44 @@ class Threads:
             else:
                 answer.set_result(result)  # type: ignore[arg-type]
 
-        def work() -> None:
+        def work() -> Callable[[], object]:
             result: T | None = None
             error: BaseException | None = None
             try:
                 result = function()
             except BaseException as raised:
                 error = raised
-            # A loop that was closed meanwhile has nobody who waits.
-            with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(tell, result, error)
+            return lambda: loop.call_soon_threadsafe(tell, result, error)
 
+        with self._lock:
+            inbox = self._idle.pop() if self._idle else None
+        if inbox is not None:
+            inbox.put(work)
+            return answer
+        inbox = SimpleQueue()
+        inbox.put(work)
         try:
-            threading.Thread(target=work, name=f"{self._name}-sign-in", daemon=True).start()
+            threading.Thread(target=self._work, args=(inbox,), name=f"{self._name}-sign-in", daemon=True).start()
         except RuntimeError:
             self._leave()
             raise BackendDown(f"no thread can be started for {self._name}") from None
         return answer
+
+    def _work(self, inbox: SimpleQueue[Work]) -> None:
+        """What a thread does: what it was started for, then whatever comes in, until nothing has come for a while."""
+        while True:
+            try:
+                tell = inbox.get(timeout=IDLE_S)()
+            except Empty:
+                with self._lock:
+                    if inbox in self._idle:
+                        self._idle.remove(inbox)
+                        return
+                continue  # something is on its way
+            # It is free before anybody learns of it, so that the next call finds it.
+            with self._lock:
+                self._idle.append(inbox)
+            # A loop that was closed meanwhile has nobody who waits.
+            with contextlib.suppress(RuntimeError):
+                tell()
+            del tell

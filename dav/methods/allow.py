@@ -17,7 +17,7 @@ KINDS_OF: dict[str, frozenset[str]] = {
     "GET": _ALL,
     "HEAD": _ALL,
     "PUT": MEMBERS | {_UNMAPPED},
-    "POST": frozenset({"calendar", "addressbook"}),
+    "POST": frozenset({"calendar", "addressbook", "outbox"}),
     "DELETE": _OWN,
     "PROPFIND": _ALL,
     "PROPPATCH": _STORED | {"principal"},
@@ -32,7 +32,7 @@ KINDS_OF: dict[str, frozenset[str]] = {
 }
 
 _OF_AREA: dict[str, tuple[str, ...]] = {
-    "calendars": ("calendar", "inbox", "subscribed", "folder", "event", "file", _UNMAPPED),
+    "calendars": ("calendar", "inbox", "outbox", "subscribed", "folder", "event", "file", _UNMAPPED),
     "addressbooks": ("addressbook", "folder", "card", "file", _UNMAPPED),
     "files": ("folder", "file", _UNMAPPED),
 }

@@ -15,7 +15,7 @@ from dav.methods.mkcol import check_location, check_room
 from dav.names import d
 from dav.target import Target
 from dav.urls import Place, encode_segment
-from storage import collections, locks, objects, properties
+from storage import collections, locks, meetings, objects, properties
 from storage.errors import UidTaken
 from storage.records import Blob, Collection, ObjectRecord
 
@@ -98,8 +98,8 @@ def _check_destination(ctx: Ctx, there: Target, node: Node) -> Node:
     return parent
 
 
-def _answer(there: Target, href: str, record: ObjectRecord | None = None) -> Response:
-    tag = put.validators(record) if record is not None else ()
+def _answer(there: Target, href: str, record: ObjectRecord | None = None, *, altered: bool = False) -> Response:
+    tag = put.validators(record, altered=altered) if record is not None else ()
     if there.node is not None:
         return Response(204, tag)
     return Response(201, (("Location", href), *tag))
@@ -115,10 +115,15 @@ def _member(ctx: Ctx, source: Target, there: Target, node: Node, parent: Node, w
     assert into is not None
     existing = there.node.object if there.node is not None else None
     href = parent.href + encode_segment(there.place.name)
+    altered = False
     if tree.member_kind(into) == node.kind:
         if node.kind != "file":
             put.check_fit(ctx, parent, node.kind, record, existing)
             _check_uid(ctx, parent, node, existing, wanted)
+            if record.schedule_tag is not None and not wanted.moving:
+                from dav.scheduling import deliver
+
+                deliver.check_copy(ctx, parent, record, source.owner)
         if there.node is not None:
             _replace(ctx, there, there.node, wanted)
         try:
@@ -136,13 +141,18 @@ def _member(ctx: Ctx, source: Target, there: Target, node: Node, parent: Node, w
         )  # fmt: skip
         if there.node is not None and existing is None:
             _replace(ctx, there, there.node, wanted)
-        new, _ = put.store(ctx, parent, there.place.name, existing, payload)
+        stored = put.store(ctx, parent, there.place.name, existing, payload)
+        new, altered = stored.record, stored.altered
         if wanted.moving:
+            if record.schedule_tag is not None and above.kind == "calendar" and ctx.config.scheduling.enabled:
+                from dav.scheduling import deliver
+
+                deliver.remove(ctx, node)  # out of the calendars: as DELETE (RFC 6638 §3.2.3)
             objects.delete_object(ctx.conn, above, record, now_s=ctx.now_s)
     if wanted.moving:
         # RFC 4918 §7.6: locks stay behind, and there is nothing left to be locked.
         locks.remove_locks_below(ctx.conn, source.owner.id, source.place.area, source.path)
-    return _answer(there, href, new)
+    return _answer(there, href, new, altered=altered)
 
 
 def _blob(record: ObjectRecord) -> Blob | None:
@@ -222,5 +232,7 @@ def _copy(ctx: Ctx, collection: Collection, into: Collection, name: str, whole: 
         return
     for record in objects.list_objects(ctx.conn, collection.id):
         objects.copy_object(ctx.conn, record, new, record.name, now_s=ctx.now_s)
+    if new.kind == "calendar":
+        meetings.forget_tags(ctx.conn, new.id)
     for child in collections.children(ctx.conn, collection.id):
         _copy(ctx, child, new, child.name, True)

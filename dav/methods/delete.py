@@ -26,6 +26,10 @@ def handle(ctx: Ctx, wanted: Preconditions) -> Response:
     node = target.require_node(there)
     check_removable(ctx, there, node)
     conditions.check_removal(ctx, wanted, there)
+    if node.kind == "calendar":
+        from dav.scheduling import deliver
+
+        deliver.check_calendar_removal(ctx, node)
     remove(ctx, there, node)
     return Response(204)
 
@@ -41,9 +45,19 @@ def check_removable(ctx: Ctx, there: Target, node: Node) -> None:
 def remove(ctx: Ctx, there: Target, node: Node) -> None:
     """Removes what is at the target, and the locks on it and below. Needs: everything was checked."""
     assert node.collection is not None
+    scheduled = ctx.config.scheduling.enabled
     if node.object is not None:
+        if node.object.schedule_tag is not None and node.collection.kind == "calendar" and scheduled:
+            from dav.scheduling import deliver
+
+            deliver.remove(ctx, node)
         objects.delete_object(ctx.conn, node.collection, node.object, now_s=ctx.now_s)
     else:
+        if scheduled and node.collection.area == "calendars":
+            from dav.scheduling import deliver
+
+            inside = [node.collection, *collections.descendants(ctx.conn, node.collection)]
+            deliver.remove_calendar(ctx, there.owner, [one for one in inside if one.kind == "calendar"])
         collections.delete_collection(ctx.conn, node.collection, now_s=ctx.now_s)
     # RFC 4918 §9.6: a deleted resource takes its locks with it.
     locks.remove_locks_below(ctx.conn, there.owner.id, there.place.area, there.path)

@@ -121,11 +121,13 @@ def _member_headers(node: Node, etag: str) -> Headers:
     record = _record(node)
     kind = content_type(node)
     saved: Headers = () if _SHOWN.fullmatch(media_type(kind)) else (("Content-Disposition", "attachment"),)
+    tag: Headers = (("Schedule-Tag", f'"{record.schedule_tag}"'),) if record.schedule_tag is not None else ()
     ranges: Headers = (("Accept-Ranges", "bytes"),) if node.kind == "file" else ()
     return (
         ("Content-Type", kind),
         ("ETag", f'"{etag}"'),
         ("Last-Modified", formatdate(record.modified_s, usegmt=True)),
+        *tag,
         *ranges,
         *saved,
         *_SAFE,

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from dav.config import Config
 from dav.context import Ctx, Request, Response
 from dav.methods.allow import allowed_at
 from dav.urls import Place
 
 # Only what is finished. Every answer carries it: clients look for it on PROPFIND as well as on OPTIONS.
-DAV_HEADER = "1, 2, 3, access-control, calendar-access, calendar-no-timezone, addressbook, extended-mkcol"
+DAV_HEADER = (
+    "1, 2, 3, access-control, calendar-access, calendar-auto-schedule, calendar-no-timezone, calendar-availability, "
+    "addressbook, extended-mkcol"
+)
+
+
+def dav_header(config: Config) -> str:
+    """What this server can do with these settings."""
+    if config.scheduling.enabled:
+        return DAV_HEADER
+    return DAV_HEADER.replace("calendar-auto-schedule, ", "")
 
 
 def parse(request: Request) -> Place:

@@ -1,4 +1,7 @@
-"""POST to a calendar or an address book (RFC 5995): add a member under a name that the server chooses."""
+"""POST to a calendar or an address book (RFC 5995): add a member under a name that the server chooses.
+
+POST to an outbox (RFC 6638 §5): ask for the busy times of people.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from dav.methods.allow import KINDS_OF, not_allowed
 from dav.methods.get import of_member
 from dav.methods.put import Payload, read_payload, store, validators
 from dav.names import d
+from dav.scheduling import freebusy
 from dav.target import Target
 from dav.urls import HOME_AREAS, Place
 
@@ -26,12 +30,17 @@ class Post:
     prefer: Prefer
 
 
-def parse(request: Request) -> Post:
-    """Raises DavError(415) for a coded body."""
+def parse(request: Request) -> Post | freebusy.Asked | DavError:
+    """Raises DavError(415) for a coded body. What is wrong with a message for an outbox is told once there is one."""
+    if request.place.path == "outbox" and request.place.area == "calendars":
+        try:
+            return freebusy.parse(request)
+        except DavError as error:
+            return error.again()
     return Post(read_payload(request, request.place.area), preconditions(request), prefer(request))
 
 
-def handle(ctx: Ctx, post: Post) -> Response:
+def handle(ctx: Ctx, post: Post | freebusy.Asked | DavError) -> Response:
     place = ctx.request.place
     if place.area not in HOME_AREAS or not place.account:
         raise not_allowed(tree.require(ctx, place).kind, "POST is not answered here.")
@@ -39,6 +48,12 @@ def handle(ctx: Ctx, post: Post) -> Response:
     node = target.require_node(there)
     if node.kind not in KINDS_OF["POST"]:
         raise not_allowed(node.kind, "POST is not answered here.")
+    if not isinstance(post, Post):
+        if node.kind != "outbox" or not ctx.config.scheduling.enabled:
+            raise not_allowed(node.kind, "POST is not answered here.")
+        if isinstance(post, DavError):
+            raise post
+        return freebusy.handle(ctx, node, post)
     if ctx.request.query:
         raise DavError(400, detail="No action is known for this query.")
     access.require(ctx, node, d("bind"))
@@ -48,11 +63,11 @@ def handle(ctx: Ctx, post: Post) -> Response:
     name = f"{uuid.uuid4()}{_ENDING[node.kind]}"
     member = Target(Place(place.area, place.account, f"{place.path}/{name}", False), there.owner, None, node)
     conditions.check_creation_locks(ctx, post.wanted, member)
-    record, _ = store(ctx, node, name, None, post.payload)
+    stored = store(ctx, node, name, None, post.payload)
     assert node.collection is not None
-    stored = tree.member_node(ctx, there.owner, node.collection, record)
-    location = ("Location", stored.href)
+    made = tree.member_node(ctx, there.owner, node.collection, stored.record)
+    location = ("Location", made.href)
     if post.prefer.returns == "representation":
-        applied = (("Content-Location", stored.href), ("Preference-Applied", "return=representation"))
-        return of_member(ctx, stored, 201, (location, *applied))
-    return Response(201, (location, *validators(record)))
+        applied = (("Content-Location", made.href), ("Preference-Applied", "return=representation"))
+        return of_member(ctx, made, 201, (location, *applied))
+    return Response(201, (location, *validators(stored.record, altered=stored.altered)))

@@ -13,6 +13,7 @@ from dav.context import Ctx, Node, Request, Response
 from dav.errors import DavError
 from dav.headers import Preconditions, Prefer, media_type, preconditions, prefer, storable_type
 from dav.ical.index import index_calendar
+from dav.ical.recur import CalendarObject
 from dav.ical.rules import check_calendar
 from dav.methods.allow import not_allowed
 from dav.methods.get import of_member
@@ -33,16 +34,17 @@ _OTHER_TYPES = {
     "event": _NEITHER | {"text/vcard", "text/x-vcard", "text/directory"},
     "card": _NEITHER | {"text/calendar", "text/x-vcalendar"},
 }
-_CALENDAR_TYPE = "text/calendar; charset=utf-8"
+CALENDAR_TYPE = "text/calendar; charset=utf-8"
 _CARD_TYPE = "text/vcard; charset=utf-8"
 
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """What the store must know of a calendar object or a card."""
+    """What the store must know of a calendar object or a card. calendar: as it was read, when it has an ORGANIZER."""
 
     index: ObjectIndex
     content_type: str
+    calendar: CalendarObject | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,15 @@ class Payload:
     @property
     def size(self) -> int:
         return len(self.body) if self.blob is None else self.blob.size
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What became of a body. altered: the server changed it, so the client must not be told its ETag."""
+
+    record: ObjectRecord
+    created: bool
+    altered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +143,9 @@ def describe(kind: str, body: bytes, config: Config, now_s: int) -> Described:
             zones_max=limits.time_zones,
             observances_max=limits.observances,
         )
-        return Described(index_calendar(calendar, now_s=now_s), _CALENDAR_TYPE)
+        # A search of bytes is all that an object without an organizer costs (RFC 6638 §3.1).
+        organized = b"ORGANIZER" in body or b"organizer" in body.lower()
+        return Described(index_calendar(calendar, now_s=now_s), CALENDAR_TYPE, calendar if organized else None)
     if start.startswith(b"BEGIN:VCALENDAR"):
         raise _unsupported(kind, "A calendar object cannot be stored in an address book.")
     card = check_card(
@@ -168,17 +181,23 @@ def handle(ctx: Ctx, put: Put) -> Response:
         if error.status == 412 and put.prefer.returns == "representation" and node is not None:
             return of_member(ctx, node, 412, _applied(node.href))  # RFC 8144 §3.2
         raise
-    record, created = store(ctx, parent, place.name, node.object if node is not None else None, put.payload)
-    stored = Node(tree.member_kind(_collection(parent)), parent.href + encode_segment(record.name), parent.owner,
-                  parent.collection, record)  # fmt: skip
+    stored = store(ctx, parent, place.name, node.object if node is not None else None, put.payload)
     if put.prefer.returns == "representation":
-        return of_member(ctx, stored, 201 if created else 200, _applied(stored.href))
-    return Response(201 if created else 204, validators(record))
+        member = Node(tree.member_kind(_collection(parent)), parent.href + encode_segment(stored.record.name),
+                      parent.owner, parent.collection, stored.record)  # fmt: skip
+        return of_member(ctx, member, 201 if stored.created else 200, _applied(member.href))
+    return Response(201 if stored.created else 204, validators(stored.record, altered=stored.altered))
 
 
-def validators(record: ObjectRecord) -> tuple[tuple[str, str], ...]:
-    """ETag and Last-Modified of a stored member."""
-    return (("ETag", f'"{record.etag}"'), ("Last-Modified", formatdate(record.modified_s, usegmt=True)))
+def validators(record: ObjectRecord, *, altered: bool = False) -> tuple[tuple[str, str], ...]:
+    """ETag and Last-Modified of a stored member, and its schedule tag.
+
+    altered: what is stored is not what was sent, so there are no validators (RFC 9110 §9.3.4, RFC 4791 §5.3.4).
+    """
+    tag = (("Schedule-Tag", f'"{record.schedule_tag}"'),) if record.schedule_tag is not None else ()
+    if altered:
+        return tag
+    return (("ETag", f'"{record.etag}"'), ("Last-Modified", formatdate(record.modified_s, usegmt=True)), *tag)
 
 
 def _applied(href: str) -> tuple[tuple[str, str], ...]:
@@ -199,10 +218,8 @@ def check_place(ctx: Ctx, parent: Node) -> None:
         raise access.denied(parent.href, d("bind"))
 
 
-def store(
-    ctx: Ctx, parent: Node, name: str, existing: ObjectRecord | None, payload: Payload
-) -> tuple[ObjectRecord, bool]:
-    """Stores a payload as a member; (record, whether it is new). A body equal to what is there changes nothing.
+def store(ctx: Ctx, parent: Node, name: str, existing: ObjectRecord | None, payload: Payload) -> Stored:
+    """Stores a payload as a member. A body equal to what is there changes nothing.
 
     Needs: privileges and preconditions were checked. Raises DavError(403) with the precondition that the body breaks.
     """
@@ -223,17 +240,43 @@ def store(
     same = existing is not None and existing.etag == payload.etag and existing.content_type == described.content_type
     if existing is not None and same:
         # Nothing has changed, so no device needs to hear of it.
-        return existing, False
+        return Stored(existing, False)
+    if (
+        kind == "event"
+        and (described.calendar is not None or (existing is not None and existing.schedule_tag is not None))
+        and collection.kind == "calendar"
+        and ctx.config.scheduling.enabled
+    ):
+        from dav.scheduling import deliver
+
+        return deliver.put(ctx, parent, name, existing, payload, described)
+    return write(ctx, parent, name, payload, payload.body, payload.etag, described, None, False)
+
+
+def write(
+    ctx: Ctx,
+    parent: Node,
+    name: str,
+    payload: Payload,
+    body: bytes,
+    etag: str,
+    described: Described,
+    schedule_tag: str | None,
+    altered: bool,
+) -> Stored:
+    """Writes a member. body, etag: of what is stored, if the payload is no blob. altered: it is not what was sent"""
+    collection = _collection(parent)
     try:
-        stored = objects.put_object(
-            ctx.conn, collection, name, payload.body if payload.blob is None else payload.blob,
-            content_type=described.content_type, etag=payload.etag, index=described.index, now_s=ctx.now_s,
+        record, created = objects.put_object(
+            ctx.conn, collection, name, body if payload.blob is None else payload.blob,
+            content_type=described.content_type, etag=etag, index=described.index, schedule_tag=schedule_tag,
+            now_s=ctx.now_s,
         )  # fmt: skip
     except UidTaken as taken:
-        raise uid_conflict(kind, parent.href + encode_segment(taken.name)) from None
+        raise uid_conflict(tree.member_kind(collection), parent.href + encode_segment(taken.name)) from None
     if ctx.request.upload is not None:
         ctx.request.upload.place()  # only now: what is refused leaves nothing behind
-    return stored
+    return Stored(record, created, altered)
 
 
 def check_fit(

@@ -41,6 +41,35 @@ _SUPPORTED = (
 )  # fmt: skip
 
 
+def _aggregate(name: str, text: str, inside: tuple[tuple[str, str], ...]) -> str:
+    """A privilege of RFC 6638 §6 with those that it stands for."""
+    parts = "".join(
+        f"<D:supported-privilege><D:privilege><C:{one}/></D:privilege>"
+        f'<D:description xml:lang="en">{said}</D:description></D:supported-privilege>'
+        for one, said in inside
+    )
+    return (
+        f"<D:supported-privilege><D:privilege><C:{name}/></D:privilege>"
+        f'<D:description xml:lang="en">{text}</D:description>{parts}</D:supported-privilege>'
+    )
+
+
+_DELIVER = _aggregate(
+    "schedule-deliver", "Deliver messages here",
+    (("schedule-deliver-invite", "Invite"), ("schedule-deliver-reply", "Answer invitations"),
+     ("schedule-query-freebusy", "Ask for busy times")),
+)  # fmt: skip
+_SEND = _aggregate(
+    "schedule-send", "Send messages from here",
+    (("schedule-send-invite", "Invite"), ("schedule-send-reply", "Answer invitations"),
+     ("schedule-send-freebusy", "Ask for busy times")),
+)  # fmt: skip
+_SUPPORTED_OF = {
+    "inbox": _SUPPORTED.removesuffix("</D:supported-privilege>") + _DELIVER + "</D:supported-privilege>",
+    "outbox": _SUPPORTED.removesuffix("</D:supported-privilege>") + _SEND + "</D:supported-privilege>",
+}
+
+
 @lru_cache(maxsize=64)
 def _privilege_set(privileges: tuple[str, ...]) -> str:
     return "".join(f"<D:privilege>{tags(name)[2]}</D:privilege>" for name in privileges)
@@ -57,9 +86,16 @@ def _owner(ctx: Ctx, node: Node) -> str | None:
 def _acl(ctx: Ctx, node: Node) -> str | None:
     if d("read-acl") not in access.privileges(ctx, node):
         return None
-    return (
+    own = (
         "<D:ace><D:principal><D:property><D:owner/></D:property></D:principal>"
         "<D:grant><D:privilege><D:all/></D:privilege></D:grant><D:protected/></D:ace>"
+    )
+    if node.kind != "inbox":
+        return own
+    # RFC 6638 §6.1: whoever signs in may invite, answer, and ask for busy times.
+    return (
+        f"{own}<D:ace><D:principal><D:authenticated/></D:principal>"
+        "<D:grant><D:privilege><C:schedule-deliver/></D:privilege></D:grant><D:protected/></D:ace>"
     )
 
 
@@ -82,7 +118,9 @@ def _nothing(ctx: Ctx, node: Node) -> str:
 ROWS = (
     Property(d("current-user-principal"), "5397 §3", _ALL, _current_user),
     Property(d("current-user-privilege-set"), "3744 §5.4", _ALL, _own_privileges),
-    Property(d("supported-privilege-set"), "3744 §5.3", _ALL, lambda ctx, node: _SUPPORTED),
+    Property(
+        d("supported-privilege-set"), "3744 §5.3", _ALL, lambda ctx, node: _SUPPORTED_OF.get(node.kind, _SUPPORTED)
+    ),
     Property(d("owner"), "3744 §5.1", _OWNED, _owner),
     Property(d("group"), "3744 §5.2", _OWNED - {"principal"}, _nothing),
     Property(d("acl"), "3744 §5.5", _OWNED, _acl),

@@ -55,7 +55,8 @@ class Property:
     get: inner XML of the value for one node, escaped; None → 404 in its propstat. whole: get answers the whole element.
     bind: instead of get, for values whose form the request chooses: Selection → getter.
     parse: request element → value, PURE, raises DavError. None means protected (RFC 4918 §15).
-    write: stores a parsed value (None removes); must not fail for reasons that parse could have seen.
+    check: whether the node may have a parsed value, where parse alone cannot say; raises DavError.
+    write: stores a parsed value (None removes); must not fail for reasons that parse or check could have seen.
     at_creation: may only be written by MKCALENDAR and extended MKCOL (RFC 4791 §5.2.3).
     listed: what a listing of members of a kind needs for it; None, also as answer: more than a column.
     allprop: shown by DAV:allprop. body, locks: get needs node.body, node.locks, which are loaded for many at once.
@@ -68,6 +69,7 @@ class Property:
     bind: Callable[[Selection], Getter] | None = None
     parse: Callable[[Element], Any] | None = None
     write: Callable[[Ctx, Node, Any], None] | None = None
+    check: Callable[[Ctx, Node, Any], None] | None = None
     listed: Callable[[Ctx, str, Selection], Cell | None] | None = None
     allprop: bool = False
     whole: bool = False

@@ -13,7 +13,7 @@ from dav.properties import dead
 from dav.properties.base import Property
 from dav.properties.table import PROPERTIES
 from dav.xml import Element, children, serialise, tags
-from storage import collections, properties
+from storage import accounts, collections, properties
 from storage.accounts import NAME_BYTES_MAX
 
 Changes = list[tuple[str, Element | None]]
@@ -30,6 +30,7 @@ class Outcome:
 _DONE = Outcome(200)
 _PROTECTED = Outcome(403, d("cannot-modify-protected-property"))  # RFC 4918 §9.2.1
 _NO_ROOM = Outcome(507)
+_OVER_QUOTA = Outcome(507, d("quota-not-exceeded"))  # RFC 4331 §6
 _NOT_ALONE = Outcome(424)  # RFC 4918 §11.4
 
 
@@ -57,7 +58,7 @@ def update(ctx: Ctx, node: Node, changes: Changes, *, creating: bool = False) ->
     """
     plan: list[tuple[str, Callable[[], None]]] = []
     refused: dict[str, Outcome] = {}
-    kept: dict[str, bool] = {}
+    kept: dict[str, int] = {}
     for name, element in changes:
         row, xml = PROPERTIES.get(name), None if element is None else serialise(element)
         if row is not None and row.parse is not None and node.kind not in row.kinds:
@@ -74,10 +75,11 @@ def update(ctx: Ctx, node: Node, changes: Changes, *, creating: bool = False) ->
         elif len(name.encode()) > NAME_BYTES_MAX:
             refused[name] = _NO_ROOM
         else:
-            kept[name] = xml is not None
+            kept[name] = 0 if xml is None else len(xml.encode())
             plan.append((name, _dead_write(ctx, node, name, xml)))
-    if not refused and _too_many(ctx, node, kept):
-        refused = dict.fromkeys(kept, _NO_ROOM)
+    if not refused and any(kept.values()):
+        no_room = _no_room(ctx, node, kept)
+        refused = {} if no_room is None else dict.fromkeys(kept, no_room)
     if refused:
         return refused | {name: _NOT_ALONE for name, _ in plan if name not in refused}
     for _, write in plan:
@@ -88,12 +90,23 @@ def update(ctx: Ctx, node: Node, changes: Changes, *, creating: bool = False) ->
     return {name: _DONE for name, _ in plan}
 
 
-def _too_many(ctx: Ctx, node: Node, kept: dict[str, bool]) -> bool:
-    """Whether the resource would have more dead properties than it may. kept: name → it stays."""
-    if not any(kept.values()):
-        return False
-    names = set(dead.current(ctx, node)) | {name for name, stays in kept.items() if stays}
-    return len(names - {name for name, stays in kept.items() if not stays}) > ctx.config.limits.properties
+def _no_room(ctx: Ctx, node: Node, kept: dict[str, int]) -> Outcome | None:
+    """What stands against more dead properties: their number, or the owner's quota. kept: name → bytes, 0 = removed.
+
+    Only here do they count towards the quota, so that no PUT and no DELETE has to add them up.
+    """
+    old = dead.current(ctx, node)
+    names = (old.keys() | kept.keys()) - {name for name, size in kept.items() if not size}
+    if len(names) > ctx.config.limits.properties:
+        return _NO_ROOM
+    owner = node.owner
+    if owner is None or owner.quota_bytes is None:
+        return None
+    more = sum(kept.values()) - sum(len(old[name].encode()) for name in kept if name in old)
+    if more <= 0:
+        return None
+    used = accounts.usage_bytes(ctx.conn, owner.id) + properties.used_bytes(ctx.conn, owner.id)
+    return _OVER_QUOTA if used + more > owner.quota_bytes else None
 
 
 def _live_write(ctx: Ctx, node: Node, row: Property, element: Element | None) -> Callable[[], None]:
@@ -102,6 +115,8 @@ def _live_write(ctx: Ctx, node: Node, row: Property, element: Element | None) ->
     assert write is not None
     assert parse is not None
     value = None if element is None else parse(element)
+    if row.check is not None:
+        row.check(ctx, node, value)
     return lambda: write(ctx, node, value)
 
 

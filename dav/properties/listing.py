@@ -23,6 +23,8 @@ from dav.urls import encode_segment
 from dav.xml import escape, tags
 from storage import objects, properties
 
+# Columns that not all members have: what lacks one says so among what is missing.
+_SOME = frozenset({"schedule_tag"})
 # Names that stand in an href, and in XML, as they are.
 _PLAIN_NAMES = re.compile(r"[A-Za-z0-9!$'()*+,;=:~\-._]*")
 
@@ -85,6 +87,7 @@ def listing_of(ctx: Ctx, node: Node, selection: Selection, *, bodies: bool = Fal
     kind = member_kind(node.collection)
     cells: list[Cell] = []
     missing: list[str] = []
+    sometimes = ""
     wants_dead = False
     for name in selection.names:
         start, end, empty = tags(name)
@@ -94,16 +97,27 @@ def listing_of(ctx: Ctx, node: Node, selection: Selection, *, bodies: bool = Fal
             wants_dead = wants_dead or row is None or row.parse is not None
             continue
         cell = row.listed(ctx, kind, selection) if row.listed is not None else None
-        if cell is None or (cell.column == "content" and not bodies):
+        if cell is None or (cell.column == "content" and not bodies) or (cell.column in _SOME and sometimes):
             return None
+        if cell.column in _SOME:
+            sometimes = name
+            continue
         if cell.column:
             cells.append(Cell(cell.column, start + cell.before, cell.after + end, cell.text))
         else:
             cells.append(Cell("", start + cell.before + end if cell.before else empty))
     if wants_dead and properties.any_of_members(ctx.conn, node.collection.id):
         return None
-    before, middle, after = response_frame(bool(cells), "" if selection.minimal else "".join(missing))
-    return Listing(ctx, node.href, [*cells, Cell("", after)], (before, middle))
+    absent = "" if selection.minimal else "".join(missing)
+    before, middle, after = response_frame(bool(cells), absent)
+    last = Cell("", after)
+    if sometimes:
+        if not cells:
+            return None
+        start, end, empty = tags(sometimes)
+        without = after if selection.minimal else response_frame(True, absent + empty)[2]
+        last = Cell("schedule_tag", text=lambda tag: without if tag is None else f'{start}"{escape(tag)}"{end}{after}')
+    return Listing(ctx, node.href, [*cells, last], (before, middle))
 
 
 def members(ctx: Ctx, node: Node, listed: Listing) -> Iterable[Several]:

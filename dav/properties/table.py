@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dav.properties import acl, apple, caldav, carddav, webdav
+from dav.properties import acl, apple, availability, caldav, carddav, scheduling, webdav
 from dav.properties.base import Property
 
-_ROWS = (*webdav.ROWS, *acl.ROWS, *caldav.ROWS, *carddav.ROWS, *apple.ROWS)
+_ROWS = (*webdav.ROWS, *acl.ROWS, *caldav.ROWS, *carddav.ROWS, *apple.ROWS, *availability.ROWS, *scheduling.ROWS)
 
 PROPERTIES: dict[str, Property] = {row.name: row for row in _ROWS}
 assert len(PROPERTIES) == len(_ROWS), "a property stands in two rows"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC as UTC_ZONE
 from datetime import datetime
 from itertools import islice
+from operator import itemgetter
 
 from dav import properties, tree
 from dav.context import Ctx, Node, Request, Response
@@ -16,7 +17,7 @@ from dav.headers import depth_of, prefers_minimal
 from dav.ical.lines import LineError, read
 from dav.ical.recur import calendar_object
 from dav.ical.tz import Zone, named_zone, vtimezone_text_zone
-from dav.multistatus import multistatus, status_response
+from dav.multistatus import Several, multistatus, status_response
 from dav.names import c, d
 from dav.properties.base import Selection, batches
 from dav.properties.caldav import recurrence_limits, time_zone_text, zone_of
@@ -24,9 +25,13 @@ from dav.reports.base import Report
 from dav.urls import encode_segment
 from dav.xml import Element, text_of
 from storage import collections, objects
+from storage.engine import Row
 from storage.records import Found, ObjectRecord
 
 _WHOLE_UID_FROM = 16
+_WRITTEN_AT_ONCE = 2000
+# Kinds that have members to be asked about.
+_MEMBERED = frozenset({"calendar", "inbox", "outbox", "subscribed"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,10 @@ def parse(request: Request, root: Element) -> CalendarQuery:
 
 def run(ctx: Ctx, node: Node, query: CalendarQuery) -> Response:
     limit = ctx.config.limits.query_results
+    if node.kind in _MEMBERED and query.depth != "0" and query.plan.uid is None:
+        listed = properties.listing_of(ctx, node, query.selection, bodies=True)
+        if listed is not None:
+            return multistatus(_woven(ctx, node, query, listed, limit))
     # One more than may be told, to see whether there are more. Bodies are let go batch by batch, as they are written.
     found = islice(_matching(ctx, node, query), limit + 1)
     return cut_at(limit, properties.respond(ctx, found, query.selection), node.href)
@@ -106,7 +115,7 @@ def _matching(ctx: Ctx, node: Node, query: CalendarQuery) -> Iterator[Node]:
 
 def calendars_in(ctx: Ctx, node: Node, how_deep: str) -> Iterator[Node]:
     """The calendars that a report on a node is about: itself, or those below a home or folder with Depth: infinity."""
-    if node.kind in ("calendar", "inbox", "outbox", "subscribed"):
+    if node.kind in _MEMBERED:
         if how_deep != "0":
             yield node
     elif how_deep == "infinity" and node.collection is not None and node.owner is not None:
@@ -136,13 +145,87 @@ def _in_calendar(ctx: Ctx, node: Node, query: CalendarQuery) -> Iterator[Node]:
 def _candidates(ctx: Ctx, collection_id: int, plan: calendar.Plan, zone: Zone) -> list[Found]:
     if plan.uid is not None:
         return [Found(record, False) for record in _with_uid(ctx, collection_id, plan.uid)]
-    if plan.component is not None and (plan.start_s is not None or plan.end_s is not None):
+    if plan.component is not None and plan.time_range is not None:
         local = wall_clock(zone, plan.start_s), wall_clock(zone, plan.end_s)
         found = objects.in_range(ctx.conn, collection_id, plan.component, plan.start_s, plan.end_s, *local)
         return found if plan.exact else [Found(item.record, False) for item in found]
     if plan.component is not None:
         return [Found(r, plan.exact) for r in objects.of_component(ctx.conn, collection_id, plan.component)]
     return [Found(r, plan.exact) for r in objects.list_objects(ctx.conn, collection_id) if r.readable]
+
+
+def _woven(
+    ctx: Ctx, node: Node, query: CalendarQuery, listed: properties.Listing, left: int
+) -> Iterator[str | Several]:
+    """As cut_at, of the members of one calendar, written from columns of the store. left: how many may be told."""
+    matching = _rows_with_content if listed.content else _rows
+    for rows in matching(ctx, node, query, listed.width):
+        some = rows[:left]
+        if some and listed.content and None in map(itemgetter(-1), some):
+            # A body in the blob folder, of a file that was moved here, is not shown.
+            yield from properties.respond(ctx, _nodes(ctx, node, some), query.selection)
+        elif some:
+            yield listed.write(some)
+        if len(rows) > left:
+            yield status_response(node.href, 507, d("number-of-matches-within-limits"))
+            return
+        left -= len(rows)
+
+
+def _rows(ctx: Ctx, node: Node, query: CalendarQuery, width: int) -> Iterator[list[Row]]:
+    """The rows of the members that match. Only bodies of those of which the index is not certain are read."""
+    assert node.collection is not None
+    zone = query.zone or zone_of(ctx, node)
+    rows = _candidate_rows(ctx, node.collection.id, query.plan, zone, width)
+    for first in range(0, len(rows), _WRITTEN_AT_ONCE):
+        some = rows[first : first + _WRITTEN_AT_ONCE]
+        unsure = [row for row in some if not row[_CERTAIN]]
+        if unsure:
+            right: set[int] = set()
+            for batch in batches(unsure, bytes_of=itemgetter(_SIZE)):
+                bodies = objects.bodies(ctx.conn, [row[_ID] for row in batch])
+                right.update(object_id for object_id, body in bodies.items() if _matches(ctx, body, query, zone))
+            some = [row for row in some if row[_CERTAIN] or row[_ID] in right]
+        yield some
+
+
+def _rows_with_content(ctx: Ctx, node: Node, query: CalendarQuery, width: int) -> Iterator[list[Row]]:
+    """As _rows, with the body as last column; None for a blob."""
+    assert node.collection is not None
+    zone = query.zone or zone_of(ctx, node)
+    rows = _candidate_rows(ctx, node.collection.id, query.plan, zone, width)
+    for batch in batches(rows, bytes_of=itemgetter(_SIZE)):
+        bodies = objects.bodies(ctx.conn, [row[_ID] for row in batch])
+        some = [(*row, bodies.get(row[_ID])) for row in batch]
+        yield [row for row in some if row[_CERTAIN - 1] or (row[-1] and _matches(ctx, row[-1], query, zone))]
+
+
+def _nodes(ctx: Ctx, node: Node, rows: list[Row]) -> Iterator[Node]:
+    """The members of these rows, in their order."""
+    assert node.collection is not None
+    kind = tree.member_kind(node.collection)
+    names = [row[0] for row in rows]
+    records = {record.name: record for record in objects.objects_by_names(ctx.conn, node.collection.id, names)}
+    for name in names:
+        yield Node(kind, node.href + encode_segment(name), node.owner, node.collection, records[name])
+
+
+def _candidate_rows(ctx: Ctx, collection_id: int, plan: calendar.Plan, zone: Zone, width: int) -> list[Row]:
+    """As _candidates, but rows; the last three columns are named below."""
+    if plan.component is None or plan.time_range is None:
+        rows = objects.columns_of_component(ctx.conn, collection_id, plan.component, width)
+        return rows if plan.exact else _unsure(rows)
+    span = plan.start_s, plan.end_s, wall_clock(zone, plan.start_s), wall_clock(zone, plan.end_s)
+    rows = objects.columns_in_range(ctx.conn, collection_id, plan.component, *span, width=width)
+    return rows if plan.exact else _unsure(rows)
+
+
+def _unsure(rows: list[Row]) -> list[Row]:
+    return [(*row[:_CERTAIN], 0) for row in rows]
+
+
+# The last columns of a row.
+_ID, _SIZE, _CERTAIN = -3, -2, -1
 
 
 def _with_uid(ctx: Ctx, collection_id: int, needle: str) -> list[ObjectRecord]:
@@ -177,6 +260,6 @@ def _matches(ctx: Ctx, body: bytes, query: CalendarQuery, zone: Zone) -> bool:
         return False  # one unreadable object never spoils a collection
 
 
-_KINDS = frozenset({"calendar", "inbox", "outbox", "subscribed", "event", "calendar-home", "folder"})
+_KINDS = _MEMBERED | {"event", "calendar-home", "folder"}
 
 ROWS = (Report(c("calendar-query"), "4791 §7.8", _KINDS, parse, run),)

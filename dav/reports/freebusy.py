@@ -11,8 +11,9 @@ from dav import access
 from dav.context import Ctx, Node, Request, Response
 from dav.errors import DavError
 from dav.filters.calendar import TimeRange, parse_time_range
+from dav.ical.availability import beside, read_availability, unavailable
 from dav.ical.freebusy import busy_of, free_busy_answer, merge_busy
-from dav.ical.lines import LineError, read
+from dav.ical.lines import Component, LineError, read
 from dav.ical.recur import calendar_object
 from dav.ical.tz import Zone
 from dav.names import c, d
@@ -51,16 +52,35 @@ def parse(request: Request, root: Element) -> FreeBusy:
 def run(ctx: Ctx, node: Node, wanted: FreeBusy) -> Response:
     access.require(ctx, node, c("read-free-busy"))
     busy: list[Instance] = []
+    windows: list[Component] = []
     # The Depth header does not change what a free-busy-query on a calendar means (RFC 4791 §7.10).
     for target in calendars_in(ctx, node, "infinity"):
+        windows += availabilities(ctx, target)
         for instance in busy_instances(ctx, target, wanted.start_s, wanted.end_s):
             busy.append(instance)
             if len(busy) > ctx.config.limits.query_results:
                 # RFC 4791 §7.10. One object gives limits.expand_instances at most, so none spoils the answer alone.
                 raise DavError(403, d("number-of-matches-within-limits"), "The range holds too many busy times.")
+    if windows:
+        blocked = unavailable(
+            windows, wanted.start_s, wanted.end_s, floating_zone=zone_of(ctx, node), limits=recurrence_limits(ctx)
+        )
+        busy += beside(blocked, busy)
     periods = merge_busy(busy, wanted.start_s, wanted.end_s)
     body = free_busy_answer(periods, wanted.start_s, wanted.end_s, now_s=ctx.now_s)
     return Response(200, (("Content-Type", "text/calendar; charset=utf-8"),), body)
+
+
+def availabilities(ctx: Ctx, node: Node) -> list[Component]:
+    """The VCALENDARs of the VAVAILABILITYs stored in a calendar (RFC 7953 §7.2.3)."""
+    assert node.collection is not None
+    if node.collection.transparent:
+        return []
+    records = objects.of_component(ctx.conn, node.collection.id, "VAVAILABILITY")[:_BATCH]
+    if not records:
+        return []
+    found = map(read_availability, objects.bodies(ctx.conn, [record.id for record in records]).values())
+    return [calendar for calendar in found if calendar is not None]
 
 
 def busy_instances(ctx: Ctx, node: Node, start_s: int, end_s: int) -> Iterator[Instance]:

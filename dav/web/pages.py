@@ -79,11 +79,11 @@ def home_page(base_url: str, *, version: str) -> bytes:
     }
     escaped = {name: html.escape(value) for name, value in values.items()}
     # These two are markup of ours, chosen and not made from values.
-    escaped["notice"] = "" if secure else _template("plain_http").substitute(escaped)
-    escaped["apple_note"] = "" if secure else _template("apple_note").substitute(escaped)
-    return _template("home").substitute(escaped).encode()
+    escaped["notice"] = "" if secure else template("plain_http").substitute(escaped)
+    escaped["apple_note"] = "" if secure else template("apple_note").substitute(escaped)
+    return template("home").substitute(escaped).encode()
 
 
 @cache
-def _template(name: str) -> Template:
+def template(name: str) -> Template:
     return Template((_HERE / "templates" / f"{name}.html").read_text("utf-8"))

@@ -168,7 +168,7 @@ REFUSED: list[tuple[str, int, Try, int, str | None, Try]] = [
         3,
         put(f"{CALENDAR}x.ics", event("x", more=DAILY + f"RDATE:{DATE},{DATE}\r\nEXDATE:{DATE},{DATE}\r\n")),
         403,
-        c("max-instances"),
+        c("valid-calendar-data"),
         put(f"{CALENDAR}x.ics", event("x", more=DAILY + f"RDATE:{DATE},{DATE}\r\nEXDATE:{DATE}\r\n")),
     ),
     (
@@ -176,7 +176,7 @@ REFUSED: list[tuple[str, int, Try, int, str | None, Try]] = [
         3,
         put(f"{CALENDAR}x.ics", zone("X-A", f"RDATE:{DATE[:-1]},{DATE[:-1]},{DATE[:-1]},{DATE[:-1]}\r\n")),
         403,
-        c("max-instances"),
+        c("valid-calendar-data"),
         put(f"{CALENDAR}x.ics", zone("X-A", f"RDATE:{DATE[:-1]},{DATE[:-1]},{DATE[:-1]}\r\n")),
     ),
     (

@@ -141,8 +141,18 @@ def test_the_limits_of_the_collection_hold_and_what_is_at_the_limit_passes() -> 
     assert refusal(dates, instances_max=9)[0] == "max-instances"
     endless = body(event("DTSTART:20260302T090000Z", "RRULE:FREQ=SECONDLY"))
     check_calendar(endless, instances_max=10)
-    many = body(event("DTSTART:20260302T090000Z", "EXDATE:" + ",".join(["20260302"] * (DATES_MAX + 1))))
-    assert refusal(many)[0] == "max-instances"
+
+
+def test_listed_dates_have_a_bound_of_their_own_that_is_not_announced_as_instances() -> None:
+    """RFC 4791 §5.2.8 counts what a resource generates: neither EXDATE nor the dates of a time zone do."""
+    for name, lists in (("RDATE", DATES_MAX), ("EXDATE", DATES_MAX)):
+        lines = [f"{name}:" + ",".join(["20260302T090000Z"] * lists)]
+        check_calendar(body(event("DTSTART:20260302T090000Z", *lines)), instances_max=50_000)
+        many = body(event("DTSTART:20260302T090000Z", *lines, f"{name}:20260302T090000Z"))
+        condition, sentence = refusal(many, instances_max=50_000)
+        assert (condition, "more than 5000 dates" in sentence) == ("valid-calendar-data", True)
+    without = body(event("DTSTART:20260302T090000Z", "EXDATE:" + ",".join(["20260302T090000Z"] * 10)))
+    check_calendar(without, instances_max=9)
 
 
 def test_a_collection_takes_only_its_components() -> None:
@@ -174,6 +184,7 @@ OVERLOOKED = [
     body(event("DTSTART:20260302T090000Z", "RRULE:FREQ=DAILY", "EXDATE;VALUE=DATE:20260303")),
     body(event("DTSTART;VALUE=DATE:20260302", "DTEND;VALUE=DATE:20260302")),
     body(event("DTSTART;TZID=Europe/Berlin:20260302T090000", "DTEND:20260302T100000")),
+    body(event("DTSTART:20260302T090000Z", "DTEND:20260302T100000")),
     body(todo("DTSTART;VALUE=DATE:20260302", "DUE:20260303T090000Z")),
     body(component("VAVAILABILITY", uid="a"), component("VAVAILABILITY", uid="b")),
 ]
@@ -185,6 +196,23 @@ def test_every_tolerance_of_the_table_is_real(number: int) -> None:
     check_calendar(data)
     assert tolerance in tolerances(data), tolerance.rule
     assert tolerance.client
+
+
+def test_a_dtend_in_another_form_of_time_is_overlooked_where_it_may_still_be_later() -> None:
+    rule = next(tolerance for tolerance in TOLERATED if "one floats" in tolerance.rule)
+    zoned = ";TZID=Europe/Berlin:20260302T083000"
+    for start, end in (
+        (":20260302T090000Z", ":20260302T100000"),  # the end is read in DTSTART's zone: UTC
+        (":20260302T090000", ":20260302T083000Z"),  # in Berlin that is half past nine
+        (":20260302T090000", zoned),
+    ):
+        data = body(event(f"DTSTART{start}", f"DTEND{end}"))
+        assert rule in tolerances(data)
+        obj = check_calendar(data)
+        index_calendar(obj, now_s=1_795_564_800)
+    assert refusal(body(event("DTSTART:20260302T090000Z", "DTEND:20260302T080000")))[0] == "valid-calendar-data"
+    for start, end in ((zoned, ":20260302T100000Z"), (zoned, ":20260302T100000"), (":20260302T090000Z", zoned)):
+        assert rule not in tolerances(body(event(f"DTSTART{start}", f"DTEND{end}")))
 
 
 def test_a_good_object_needs_no_tolerance() -> None:

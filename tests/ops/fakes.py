@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import pytest
 
 from dav import auth
-from dav.auth.backend import Backend, BackendDown, Credentials, Identity, Refusal, Tools
+from dav.auth.backend import Backend, BackendDown, Credentials, Identity, PersonUnclear, Refusal, Tools
 from dav.config import AuthConfig, Config
 
 T = TypeVar("T")
@@ -43,12 +43,16 @@ class Clock:
 
 @dataclass
 class Fake:
-    """people: login → (password, who it is). asked: every login and password that it was asked about."""
+    """people: login → (password, who it is). asked: every login and password that it was asked about.
+
+    unclear: logins with a hash that cannot be checked.
+    """
 
     name: str = "fake"
     kinds: frozenset[str] = frozenset({"password"})
     people: dict[str, tuple[str, Identity]] = field(default_factory=dict)
     down: bool = False
+    unclear: set[str] = field(default_factory=set)
     slow_s: float = 0.0
     asked: list[tuple[str, str]] = field(default_factory=list)
     asked_still: int = 0
@@ -68,6 +72,8 @@ class Fake:
         if self.slow_s:
             await asyncio.sleep(self.slow_s)
         self._must_be_up()
+        if given.login in self.unclear:
+            raise PersonUnclear(f"the password of {given.login} cannot be checked")
         found = self.people.get(given.login.lower())
         if found is None:
             return Refusal.NOT_MINE

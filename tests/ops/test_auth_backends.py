@@ -376,6 +376,30 @@ def test_what_is_down_is_logged_once_a_minute_with_its_cause(
     assert caplog.text.count("back end mail cannot tell") == 2
 
 
+def test_somebody_whose_hash_cannot_be_checked_concerns_nobody_else(
+    make: Make, mail: Fake, other: Fake, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    mail.knows("dave", "pw")
+    one = make("mail", "other", grace_seconds=3600)
+    signed = run(one.sign_in(basic("carol@example.com", "secret")))
+    run(one.sign_in(basic("dave", "pw")))
+    mail.unclear.add("dave")
+    clock.now += 301
+    assert refused(one, "dave", "pw").status == 503  # and not what is remembered: it is not what is stored now
+    assert refused(one, "dave", "guess").status == 503
+    # The back end is not taken to be down: a changed password counts at once, and a right one signs in.
+    assert run(one.sign_in(basic("carol@example.com", "secret"))) == signed
+    assert mail.asked[-1] == ("carol@example.com", "secret")
+    mail.people["carol@example.com"] = ("new", Identity("carol@example.com"))
+    clock.now += 301
+    assert refused(one, "dave", "pw").status == 503
+    assert refused(one, "carol@example.com", "secret").status == 401
+    assert caplog.text.count("back end mail cannot tell: the password of dave cannot be checked") == 2
+    # A wrong guess at what cannot be judged is none, and the next back end may know the person.
+    other.knows("dave", "theirs")
+    assert run(one.sign_in(basic("dave", "theirs"))) is not None
+
+
 def test_a_question_whether_it_is_still_right_that_fails_is_not_a_no(make: Make, mail: Fake, clock: Clock) -> None:
     mail.change("carol@example.com", stamp="1")
     one = make("mail")
@@ -388,6 +412,30 @@ def test_a_question_whether_it_is_still_right_that_fails_is_not_a_no(make: Make,
     mail.people.clear()
     clock.now += auth.MUTE_S + 1
     assert refused(one, "carol@example.com", "secret").status == 401
+
+
+def test_at_the_end_whoever_waits_gets_503_and_whoever_is_remembered_goes_on(make: Make, mail: Fake) -> None:
+    one = make("mail")
+
+    async def scene() -> None:
+        signed = await one.sign_in(basic("carol@example.com", "secret"))
+        mail.slow_s = 30
+        waiting = [asyncio.create_task(one.sign_in(basic("carol@example.com", f"x{number}"))) for number in range(3)]
+        left = asyncio.create_task(one.sign_in(basic("carol@example.com", "y")))
+        await asyncio.sleep(0.05)
+        left.cancel()  # a client that hangs up is no 503
+        await asyncio.sleep(0)
+        one.end_waiting()
+        for answer in await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 5):
+            assert isinstance(answer, DavError)
+            assert answer.status == 503
+        assert left.cancelled()
+        with pytest.raises(DavError) as caught:
+            await one.sign_in(basic("carol@example.com", "z"))
+        assert caught.value.status == 503
+        assert await one.sign_in(basic("carol@example.com", "secret")) == signed
+
+    run(scene())
 
 
 # --- slow -------------------------------------------------------------------------------------------------------------

@@ -261,6 +261,27 @@ def test_what_hangs_is_given_up_keeps_its_place_and_others_go_on() -> None:
     asyncio.run(asyncio.wait_for(run(), 20))
 
 
+def test_threads_do_one_thing_after_another_and_end_when_there_is_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dav.auth.threads.IDLE_S", 0.2)
+
+    async def scene() -> None:
+        threads = Threads("idle", 3, seconds=10)
+        first = {await threads.run(threading.get_ident) for _ in range(20)}
+        assert len(first) == 1
+        await asyncio.gather(*(threads.run(lambda: time.sleep(0.05), client=f"10.0.0.{n}") for n in range(9)))
+        mine = [thread for thread in threading.enumerate() if thread.name == "idle-sign-in"]
+        assert len(mine) == 3
+        for thread in mine:
+            await asyncio.to_thread(thread.join, 10)
+            assert not thread.is_alive()
+        assert await threads.run(lambda: "again") == "again"
+        with pytest.raises(ZeroDivisionError):
+            await threads.run(lambda: 1 / 0)
+        assert await threads.run(lambda: "and again") == "and again"
+
+    asyncio.run(scene())
+
+
 def test_a_failure_in_a_thread_is_raised_where_it_is_awaited() -> None:
     def fail() -> None:
         raise BackendDown("because")

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dav.auth import passwd_file
-from dav.auth.backend import BackendDown, Credentials, HashPool, Identity, Refusal, Tools
+from dav.auth.backend import BackendDown, Credentials, HashPool, Identity, PersonUnclear, Refusal, Tools
 from dav.auth.cache import CredentialCache, RefusedCache
 from dav.auth.passwd_file import Content, addresses_of, parse_aliases, parse_people
 from dav.config import AuthPasswdFileConfig, Config, ConfigError, load
@@ -218,9 +218,49 @@ def test_a_file_without_end_is_not_read(asked: Asked, monkeypatch: pytest.Monkey
         asked.check("alice")
 
 
+def test_a_file_of_this_machine_that_is_as_it_was_is_not_waited_for(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked.file.write_text("alice:{PLAIN}secret\n")
+    monkeypatch.setattr(asked.backend, "_local", True)
+    identity = asked.right("alice")
+    asked.clock.now += 3
+    asked.right("alice")
+    threads = asked.backend._threads
+    monkeypatch.setattr(asked.backend, "_threads", None)
+    assert asked.still(identity)
+    asked.right("alice")
+    asked.file.write_text("alice:{PLAIN}changed\n")
+    with pytest.raises(AttributeError):  # now it is read, in a thread
+        asked.still(identity)
+    monkeypatch.setattr(asked.backend, "_threads", threads)
+    assert not asked.still(identity)
+    asked.clock.now += 3
+    asked.file.unlink()
+    with pytest.raises(BackendDown):
+        asked.check("alice", "changed")
+
+
+@pytest.mark.parametrize(
+    ("path", "local"),
+    [("/etc/people", True), ("/srv/mail/people", False), ("/srv/mailer", True), ("/srv/two words/x", False)],
+)
+def test_files_of_other_machines_are_told_by_their_mount(tmp_path: Path, path: str, local: bool) -> None:
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(
+        "22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n"
+        "30 22 0:40 / /srv/mail rw shared:5 master:1 - nfs4 nas:/mail rw\n"
+        "31 22 0:41 / /srv/two\\040words rw - cifs //nas/x rw\n"
+    )
+    assert passwd_file.is_local(path, mounts=str(mounts)) is local
+    assert not passwd_file.is_local(path, mounts=str(tmp_path / "none"))
+    mounts.write_text("nonsense\n")
+    assert not passwd_file.is_local(path, mounts=str(mounts))
+
+
 def test_a_hash_that_cannot_be_checked_is_down_for_that_login_alone(asked: Asked) -> None:
     asked.file.write_text("alice:{OTP}878d8014\nbob:{PLAIN}secret\n")
-    with pytest.raises(BackendDown, match=r"alice.*OTP") as caught:
+    with pytest.raises(PersonUnclear, match=r"alice.*OTP") as caught:
         asked.check("alice")
     assert "878d8014" not in str(caught.value)
     asked.right("bob")

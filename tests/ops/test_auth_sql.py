@@ -18,7 +18,7 @@ import pytest
 import sqlalchemy as sa
 
 from dav.auth import schemes, sql
-from dav.auth.backend import BackendDown, Credentials, HashPool, Identity, Refusal, Tools
+from dav.auth.backend import BackendDown, Credentials, HashPool, Identity, PersonUnclear, Refusal, Tools
 from dav.auth.cache import CredentialCache, RefusedCache
 from dav.config import AuthSqlConfig, Config, ConfigError, load
 from storage import mailbase
@@ -384,7 +384,7 @@ def test_a_hash_of_the_default_scheme_and_one_that_cannot_be_checked(db: MailDb,
     asked = ask(password_query=OWN)
     for login in ("alice", "bob"):
         # 503, not 401: a phone would ask its owner for another password.
-        with pytest.raises(BackendDown) as caught:
+        with pytest.raises(PersonUnclear) as caught:
             asked.check(login)
         assert login in str(caught.value)
         assert "878d80" not in str(caught.value)

@@ -345,3 +345,27 @@ def test_the_greeting_says_how_phones_get_in() -> None:
     opened_up = Config(server=ServerConfig(host="0.0.0.0"))
     assert "http://192.168.1.2:5232/" in firstrun.greeting(opened_up, port=5232, login=None, lan="192.168.1.2")
     assert "Password" not in firstrun.greeting(opened_up, port=5232, login=None, lan="")
+
+
+def test_a_room_is_made_without_a_password_and_has_rules(
+    here: Path, opened: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["account", "add", "room", "--kind", "room", "--address", "room@example.org"]) == 0
+    made = account(opened, "room")
+    assert made is not None
+    assert (made.kind, made.password_hash) == ("room", None)
+    capsys.readouterr()
+    assert cli.main(["account", "booking", "room"]) == 0
+    assert capsys.readouterr().out == "mode       automatic\nconflicts  decline\nhorizon    730 days\n"
+    assert cli.main(["account", "booking", "room", "--mode", "manual", "--conflicts", "partial"]) == 0
+    assert cli.main(["account", "booking", "room", "--horizon", "90"]) == 0
+    capsys.readouterr()
+    assert cli.main(["account", "booking", "room"]) == 0
+    assert capsys.readouterr().out == "mode       manual\nconflicts  partial\nhorizon    90 days\n"
+    assert cli.main(["account", "booking", "room", "--horizon", "0"]) == 1
+
+
+def test_a_person_has_no_booking_rules(here: Path, opened: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    add("alice")
+    assert cli.main(["account", "booking", "alice"]) == 1
+    assert "no room" in capsys.readouterr().err

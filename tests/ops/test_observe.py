@@ -77,6 +77,8 @@ def test_a_long_value_is_cut(log: pytest.LogCaptureFixture) -> None:
         ("/feeds/s3cret.ics", "/feeds/***.ics"),
         ("/feeds/s3cret", "/feeds/***"),
         ("/prefix/feeds/s3cret.vcf?x=1", "/prefix/feeds/***.vcf?x=1"),
+        ("/invite/AQBR-s3cret_", "/invite/***"),
+        ("/desk/freebusy/s3cret.ifb", "/desk/freebusy/***.ifb"),
         ("/web/?token=s3cret&a=b", "/web/?token=***&a=b"),
         ("/dav/?Access_Token=s3cret", "/dav/?Access_Token=***"),
         ("/dav/files/a/", "/dav/files/a/"),

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -236,6 +237,26 @@ def test_a_request_under_way_is_answered_before_the_end(
         assert busy.recv(65536).startswith(b"HTTP/1.1 207 ")
     server.rest()
     assert server.process.returncode == 0
+
+
+def test_a_sign_in_that_waits_does_not_hold_up_the_end(start: Callable[..., Server]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent, ThreadPoolExecutor(1) as threads:
+        server = start(
+            DAVENPORT_AUTH_BACKENDS="local imap",
+            DAVENPORT_AUTH_IMAP_HOST="127.0.0.1",
+            DAVENPORT_AUTH_IMAP_PORT=str(silent.getsockname()[1]),
+            DAVENPORT_AUTH_IMAP_TLS="none",
+            DAVENPORT_AUTH_IMAP_TIMEOUT_SECONDS="30",
+        )
+        waiting = threads.submit(server.request, "PROPFIND", "/dav/", headers=basic("carol", "secret"))
+        silent.settimeout(PATIENCE_S)
+        asked, _ = silent.accept()
+        with asked:
+            began = time.monotonic()
+            assert server.stop() == 0
+            assert time.monotonic() - began < serve.STOP_S / 2
+        status, headers, _ = waiting.result(PATIENCE_S)
+        assert (status, headers["retry-after"]) == (503, "10")
 
 
 def test_a_head_that_never_ends_is_refused(start: Callable[..., Server]) -> None:

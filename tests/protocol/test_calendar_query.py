@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
+from dav import properties
 from dav.config import Limits
 from dav.filters.calendar import matches, parse_filter
 from dav.ical.lines import read
@@ -224,6 +225,81 @@ def test_floating_times_expand_the_same_in_every_zone(alice: Client) -> None:
         (text,) = data(calendar_query(alice, CALENDAR, whole, prop=prop, more=more)).values()
         assert "DTSTART:20261202T090000\r\n" in text
         assert text.count("BEGIN:VEVENT") == 1
+
+
+# ---- two roads ----
+
+ASKED = (
+    "<D:prop><D:getetag/></D:prop>",
+    DATA,
+    "<D:prop><C:calendar-data/><D:getlastmodified/><D:getcontenttype/><x:none xmlns:x='x'/></D:prop>",
+    "<D:prop/>",
+    "",
+)
+RANGES = (
+    "",
+    between("20260827T000000Z"),
+    between(end="20261202T000000Z"),
+    between("20261201T090000Z", "20261208T090000Z"),
+    between("20650105T000000Z", "20650205T000000Z"),
+    between("20650105T000000Z"),
+    between("20261201T090000Z", "20261208T090000Z")
+    + '<C:prop-filter name="SUMMARY"><C:text-match>x</C:text-match></C:prop-filter>',
+)
+
+
+def fill_mixed(alice: Client, path: str) -> None:
+    """Certain and uncertain ones, by name in no order of time, and a file in the blob folder."""
+    assert alice.mkcalendar(path).status == 201
+    put(alice, "m%20&m.ics", event("m"), path)
+    put(alice, "long.ics", event("long", start="20261101T000000Z").replace("DURATION:PT1H", "DURATION:P60D"), path)
+    put(alice, "a.ics", event("a", start="20100101T090000Z", more="RRULE:FREQ=WEEKLY\r\n"), path)
+    put(alice, "z.ics", event("z", start="20261203T090000", more="RRULE:FREQ=DAILY\r\n"), path)
+    put(alice, "day.ics", all_day("day", "20261201"), path)
+    put(alice, "t%C3%BC.ics", task("t").replace("END:VTODO", "DUE:20261202T000000Z\r\nEND:VTODO"), path)
+    put(alice, "open.ics", task("open"), path)
+    put(alice, "e.ics", event("e", start="20100101T090000Z", more="RRULE:FREQ=WEEKLY;COUNT=5\r\n"), path)
+    assert alice.put("files/alice/blob", event("blob").encode(), content_type="text/calendar").status == 201
+    assert alice.request("MOVE", "/dav/files/alice/blob", destination=f"/dav/{path}blob.ics").status == 201
+
+
+@pytest.mark.parametrize("prop", ASKED)
+def test_what_is_woven_from_columns_is_what_the_longer_road_says(
+    alice: Client, monkeypatch: pytest.MonkeyPatch, prop: str
+) -> None:
+    path = "calendars/alice/mixed/"
+    fill_mixed(alice, path)
+    asked = [comp(name, inside) for name in ("VEVENT", "VTODO") for inside in RANGES] + [""]
+    woven = [calendar_query(alice, path, inside, prop=prop).body for inside in asked]
+    with monkeypatch.context() as patch:
+        patch.setattr(properties, "listing_of", lambda *args, **more: None)
+        assert woven == [calendar_query(alice, path, inside, prop=prop).body for inside in asked]
+    assert len(set(woven)) > 8
+
+
+@pytest.mark.parametrize("prop", ASKED[:2])
+def test_both_roads_cut_an_answer_at_the_same_place(serve: Serve, monkeypatch: pytest.MonkeyPatch, prop: str) -> None:
+    alice = serve(limits=Limits(query_results=3)).account("alice")
+    path = "calendars/alice/mixed/"
+    fill_mixed(alice, path)
+    monkeypatch.setattr("dav.reports.calendar_query._WRITTEN_AT_ONCE", 2)
+    for inside in (comp("VEVENT"), comp("VEVENT", RANGES[1]), comp("VEVENT", RANGES[2]), comp("VTODO")):
+        woven = calendar_query(alice, path, inside, prop=prop)
+        with monkeypatch.context() as patch:
+            patch.setattr(properties, "listing_of", lambda *args, **more: None)
+            assert calendar_query(alice, path, inside, prop=prop).body == woven.body
+        assert len(woven.responses) == (4 if "VEVENT" in inside else 2)
+
+
+def test_of_a_first_question_for_etags_no_body_is_read(alice: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first request of DAVx5: events from 90 days ago."""
+    for number in range(5):
+        put(alice, f"{number}.ics", event(str(number), more="RRULE:FREQ=DAILY;COUNT=9\r\n" if number % 2 else ""))
+    monkeypatch.setattr("storage.objects.bodies", None)
+    monkeypatch.setattr("storage.objects._record", None)
+    inside = comp("VEVENT", between("20260827T000000Z"))
+    answer = calendar_query(alice, CALENDAR, inside, prop=ASKED[0])
+    assert names(answer) == [f"{number}.ics" for number in range(5)]
 
 
 # ---- scope ----

@@ -30,6 +30,7 @@ def test_delete_with_stale_etag_is_refused(alice: Client) -> None:
 
 
 def test_a_collection_goes_with_all_that_is_in_it(alice: Client) -> None:
+    alice.mkcalendar("calendars/alice/other/")
     alice.put(X, event("x"))
     assert alice.delete(CALENDAR).status == 204
     assert alice.propfind_raw(CALENDAR, [d("getetag")]).status == 404
@@ -49,6 +50,7 @@ def test_a_tree_of_folders_goes_as_a_whole(alice: Client) -> None:
 
 
 def test_a_collections_delete_heeds_if_match(alice: Client) -> None:
+    alice.mkcalendar("calendars/alice/other/")
     etag = alice.get(CALENDAR).etag
     alice.put(X, event("x"))
     assert alice.delete(CALENDAR, if_match=etag).status == 412
@@ -68,8 +70,8 @@ def test_what_belongs_to_the_account_itself_cannot_be_deleted(alice: Client, pat
     assert alice.propfind_raw(path, [d("resourcetype")]).status == 207
 
 
-def test_the_last_calendar_and_book_may_go(alice: Client) -> None:
-    for path in (CALENDAR, "calendars/alice/tasks/", "addressbooks/alice/contacts/"):
+def test_the_last_task_list_and_book_may_go(alice: Client) -> None:
+    for path in ("calendars/alice/tasks/", "addressbooks/alice/contacts/"):
         assert alice.delete(path).status == 204
 
 

@@ -7,6 +7,8 @@ from lxml import etree
 
 from dav.config import Limits
 from dav.names import c, cr, d, ical
+from storage import accounts, properties
+from storage.engine import Store, transaction
 from tests.dsl import Answer, Client, card, event, token_of
 from tests.protocol.conftest import Serve
 
@@ -325,3 +327,27 @@ def test_a_resource_has_room_for_so_many_properties(serve: Serve) -> None:
     assert outcome(alice.proppatch(CALENDAR, removing(mine("", "p3")) + setting(mine("1", "p10")))).keys() == {200}
     assert value(alice, CALENDAR, "{urn:x}p3") is None
     assert text(alice, CALENDAR, "{urn:x}p10") == "1"
+
+
+def test_properties_count_towards_the_quota_where_they_are_set(store: Store, alice: Client) -> None:
+    assert alice.account is not None
+    assert alice.put(CALENDAR + "x.ics", event("x")).status == 201
+    with transaction(store, write=True) as conn:
+        account_id = alice.account.id
+        used = accounts.usage_bytes(conn, account_id) + properties.used_bytes(conn, account_id)
+        accounts.update_account(conn, account_id, quota_bytes=used + 10_000)
+
+    def status(path: str, inner: str) -> set[int]:
+        return set(outcome(alice.proppatch(path, setting(inner))))
+
+    assert status(CALENDAR, mine("a" * 5000)) == {200}
+    answer = alice.proppatch(CALENDAR + "x.ics", setting(mine("b" * 5000)))
+    assert outcome(answer) == {507: {"{urn:x}mine"}}
+    assert answer.xml.find(f".//{d('quota-not-exceeded')}") is not None
+    assert status(CALENDAR, mine("c" * 7000)) == {200}  # in the place of the first
+    assert status(CALENDAR, mine("d" * 1000)) == {200}
+    assert status(CALENDAR + "x.ics", mine("b" * 5000)) == {200}
+    with transaction(store, write=True) as conn:
+        accounts.update_account(conn, account_id, quota_bytes=10)
+    assert status(CALENDAR, mine("e" * 500)) == {200}  # over the quota already, and less than before
+    assert set(outcome(alice.proppatch(CALENDAR, removing(mine(""))))) == {200}

@@ -52,6 +52,23 @@ def is_denied(answer: Answer) -> bool:
     return (answer.status, answer.condition) == (403, "{DAV:}need-privileges")
 
 
+@pytest.mark.parametrize("areas", [["addressbooks"], ["calendars", "files"], list(AREAS)])
+def test_only_credentials_for_everything_change_the_principal(alice: Client, areas: list[str]) -> None:
+    client = scoped(alice, frozenset(areas))
+    change = "<D:set><D:prop><x:mine xmlns:x='urn:x'>1</x:mine></D:prop></D:set>"
+    path = client.path("principals", "")
+    shown = client.propfind(path, [PRIVILEGES])[path][PRIVILEGES]
+    granted = {child.tag for privilege in shown for child in privilege}
+    answer = client.proppatch(path, change)
+    if len(areas) == len(AREAS):
+        assert answer.status == 207
+        assert granted & WRITING == {"{DAV:}write-properties"}
+    else:
+        assert is_denied(answer)
+        assert granted & WRITING == set()
+    assert "{DAV:}read" in granted
+
+
 @pytest.mark.parametrize("allowed", AREAS)
 @pytest.mark.parametrize("method", sorted(set(METHODS) - {"OPTIONS", "LOCK", "UNLOCK"}))
 def test_outside_of_its_areas_every_method_is_refused(filled: Client, allowed: str, method: str) -> None:

@@ -11,8 +11,9 @@ from dav.context import Ctx, Request
 from dav.methods import METHODS
 from dav.names import c, cs, d, ical
 from storage.engine import transaction
-from tests.dsl import Client, clark_element, element, event
+from tests.dsl import Client, Server, clark_element, element, event
 from tests.protocol.asking import ETAG, between, comp
+from tests.protocol.meeting import meeting, person
 
 HOME = "/dav/calendars/alice/"
 CALENDAR = HOME + "calendar/"
@@ -162,3 +163,26 @@ def test_many_locks_cost_a_listing_no_more_than_themselves(alice: Client) -> Non
     before = cost(alice, propfind("/dav/files/alice/", [d("lockdiscovery")], 1))
     alice.lock("files/alice/", scope="shared", depth="infinity")
     assert cost(alice, propfind("/dav/files/alice/", [d("lockdiscovery")], 1)) == before + 1
+
+
+# ---- invitations ----
+
+
+def invitation(guests: int, name: str) -> Make:
+    names = [f"g{number}" for number in range(guests)]
+
+    def make(client: Client) -> tuple[str, str, str, dict[str, str]]:
+        return "PUT", f"{CALENDAR}{name}.ics", meeting(name, "alice", *names, summary=another()), {}
+
+    return make
+
+
+def test_more_guests_cost_an_invitation_no_more_statements(server: Server) -> None:
+    alice = person(server, "alice")
+    for number in range(20):
+        person(server, f"g{number}")
+    new = [cost(alice, invitation(guests, f"n{guests}")) for guests in (1, 2, 20)]
+    changed = [cost(alice, invitation(guests, f"n{guests}")) for guests in (1, 2, 20)]
+    extra = 2 * (server.store.dialect == "postgresql")
+    assert new[0] == new[1] == new[2] <= 24 + extra, new
+    assert changed[0] == changed[1] == changed[2] <= 29 + extra, changed

@@ -29,9 +29,13 @@ def overlaps(instance: Instance, start_s: int | None, end_s: int | None) -> bool
 def ask(
     conn, calendar: Collection, start_s: int | None, end_s: int | None, component: str = "VEVENT"
 ) -> dict[str, bool]:  # type: ignore[no-untyped-def]
-    local = (None if s is None else s + ZONE_S for s in (start_s, end_s))
+    local = [None if s is None else s + ZONE_S for s in (start_s, end_s)]
     found = objects.in_range(conn, calendar.id, component, start_s, end_s, *local)
     assert len({each.record.id for each in found}) == len(found)
+    rows = objects.columns_in_range(conn, calendar.id, component, start_s, end_s, *local, width=2)
+    assert [(row[0], row[-3], row[-1] == 1) for row in rows] == [
+        (each.record.name, each.record.id, each.certain) for each in found
+    ]
     return {each.record.name: each.certain for each in found}
 
 
@@ -169,9 +173,9 @@ def test_a_range_is_two_statements_and_another_collection_does_not_matter(
         put(conn, folder, "there", b"x", event("1", (100, 200)))
         before = conn.statements
         assert ask(conn, calendar, 100, 150) == {"here": True}
-        assert conn.statements == before + 2
+        assert conn.statements == before + 4  # ask() asks in two forms
         assert ask(conn, calendar, 100, None) == {"here": True}
-        assert conn.statements == before + 3
+        assert conn.statements == before + 6
 
 
 def test_equal_instances_count_once(store: Store, calendar: Collection) -> None:
