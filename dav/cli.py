@@ -157,6 +157,14 @@ def _booking_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--horizon", type=int, metavar="DAYS", help="how far ahead a booking may be")
 
 
+def _language_arguments(parser: argparse.ArgumentParser) -> None:
+    _name(parser)
+    parser.add_argument(
+        "--language", metavar="TAG", help='of the mails sent for the account, such as de or en-GB; "": none'
+    )
+    parser.add_argument("--time-zone", metavar="ZONE", help='such as Europe/Berlin; "": that of a calendar')
+
+
 def _remove_arguments(parser: argparse.ArgumentParser) -> None:
     _name(parser)
     parser.add_argument("--yes", action="store_true", help="do not ask")
@@ -292,6 +300,32 @@ def _account_set_password(arguments: argparse.Namespace, config: Config) -> int:
     print(f"Changed the password of {account.name}; the old one is refused from now on.")
     if shown:
         print(f"Password: {password}")
+    return DONE
+
+
+def _account_language(arguments: argparse.Namespace, config: Config) -> int:
+    from dav.ical.tz import named_zone
+    from dav.mail.texts import LANGUAGES, language_of
+    from storage import accounts
+    from storage.engine import transaction
+
+    changes: dict[str, str] = {}
+    if arguments.language is not None:
+        if arguments.language and not language_of(arguments.language):
+            raise Refused(f"Mails can be in {', '.join(LANGUAGES)}, or one of these with a region, such as en-GB.")
+        changes["locale"] = language_of(arguments.language)
+    if arguments.time_zone is not None:
+        zone = named_zone(arguments.time_zone) if arguments.time_zone else None
+        if arguments.time_zone and (zone is None or zone.key is None):
+            raise Refused(f"No time zone is called {arguments.time_zone!r}; Europe/Berlin is one.")
+        changes["time_zone"] = zone.key or "" if zone is not None else ""
+    with Opened(config) as store:
+        with transaction(store, write=bool(changes)) as conn:
+            account = find(conn, arguments.name)
+            if changes:
+                accounts.update_account(conn, account.id, **changes)
+        locale, zone_name = changes.get("locale", account.locale), changes.get("time_zone", account.time_zone)
+    print(f"language   {locale or '-'}\ntime zone  {zone_name or '-'}")
     return DONE
 
 
@@ -462,6 +496,12 @@ COMMANDS: tuple[Command, ...] = (
         "show or set how a room or resource answers invitations",
         _booking_arguments,
         _account_booking,
+    ),
+    Command(
+        "account language",
+        "show or set the language and time zone of the mails sent for an account",
+        _language_arguments,
+        _account_language,
     ),
     Command("account disable", "let an account no longer sign in, and delete nothing", _name, _account_disable),
     Command("account enable", "let a disabled account sign in again", _name, _account_enable),

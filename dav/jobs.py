@@ -112,7 +112,7 @@ def purge_sign_in(store: Store, config: Config, now_s: int) -> str:
 
 def purge_scheduling(store: Store, config: Config, now_s: int) -> str:
     """Removes what scheduling keeps only for a time: old mail, marks of used messages, messages put aside, bounces."""
-    gone = purge.purge_scheduling(store, now_s=now_s)
+    gone = purge.purge_scheduling(store, now_s=now_s, kept_s=config.mail_in.kept_days * DAY_S)
     return f"Removed {gone} rows about messages of long ago." if gone else ""
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from storage import objects, schema
-from storage.collections import _COLUMNS, _LOCK, _collection, _select
+from storage.collections import _LOCK, _collection, _select, collection_by_id
 from storage.engine import Conn, Statement, one_of
 from storage.errors import StoreBusy
 from storage.objects import SHORT_MAX_S
@@ -254,10 +254,11 @@ def of_component(conn: Conn, collection_ids: Iterable[int], component: str) -> l
 
 
 def old_inbox_items(conn: Conn, before_s: int, limit: int) -> list[tuple[Collection, ObjectRecord]]:
-    """Up to `limit` members of live inboxes that came before before_s, each with its inbox. One statement."""
-    rows = _OLD_ITEMS.all(conn, before_s=before_s, n=limit)
-    width = len(objects._RECORD)
-    return [(_collection(row[width:]), objects._record(row)) for row in rows]
+    """Up to `limit` members of live inboxes that came before before_s, each with its inbox. Looks at all inboxes."""
+    records = [objects._record(row) for row in _OLD_ITEMS.all(conn, before_s=before_s, n=limit)]
+    found = {number: collection_by_id(conn, number) for number in {record.collection_id for record in records}}
+    pairs = ((found[record.collection_id], record) for record in records)
+    return [(inbox, record) for inbox, record in pairs if inbox is not None]
 
 
 def forget_tags(conn: Conn, collection_id: int) -> None:
@@ -369,10 +370,11 @@ _OF_COMPONENT = Statement(
     .limit(sa.bindparam("n"))
 )
 _OLD_ITEMS = Statement(
-    sa.select(*objects._RECORD, *_COLUMNS)
-    .select_from(_c.join(_a, _a.c.id == _c.c.owner_id).join(_o, _o.c.collection_id == _c.c.id))
-    .where(_c.c.kind == sa.literal_column("'inbox'"), _live, _o.c.created_s < sa.bindparam("before_s"))
-    .order_by(_o.c.id)
+    sa.select(*objects._RECORD)
+    .where(
+        _o.c.collection_id.in_(sa.select(_c.c.id).where(_c.c.kind == sa.literal_column("'inbox'"), _live)),
+        _o.c.created_s < sa.bindparam("before_s"),
+    )
     .limit(sa.bindparam("n"))
 )
 _FORGET_TAGS = Statement(

@@ -81,17 +81,17 @@ def purge_sign_in(store: Store, *, now_s: int, batch: int = 1000) -> int:
         return total + purge_app_passwords(conn, now_s - 30 * _DAY_S)
 
 
-def purge_scheduling(store: Store, *, now_s: int, batch: int = 500) -> int:
+def purge_scheduling(store: Store, *, now_s: int, kept_s: int = 180 * _DAY_S, batch: int = 500) -> int:
     """Remove what scheduling keeps for a time: mail that ended and what others said about a meeting, 400 days ago.
 
-    Marks of used messages after 90 days, messages kept for their owner after 180, bounces of an address a year after
+    Marks of used messages after 90 days, messages kept for their owner after kept_s, bounces of an address a year after
     the last. Returns how many rows went. May run in several processes at once.
     """
     steps: tuple[Callable[[Conn], int], ...] = (
         lambda conn: purge_outbound(conn, now_s - 400 * _DAY_S, batch),
         lambda conn: purge_seen(conn, now_s - 400 * _DAY_S, batch),
         lambda conn: purge_used(conn, now_s - 90 * _DAY_S, batch),
-        lambda conn: purge_kept(conn, now_s - 180 * _DAY_S, batch),
+        lambda conn: purge_kept(conn, now_s - kept_s, batch),
         lambda conn: purge_bounces(conn, now_s - 365 * _DAY_S, batch),
     )
     return sum(_repeat(store, step, batch) for step in steps)

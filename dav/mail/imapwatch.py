@@ -38,6 +38,7 @@ LOOK_S = 20.0
 IDLE_S = 540.0
 OTHER_FOLDERS_S = 60.0
 TIMEOUT_S = 60.0
+GOODBYE_S = 3.0
 BATCH = 50
 ROUND_MAX = 1000
 # How far back a mailbox is looked at that is seen for the first time.
@@ -70,20 +71,25 @@ async def run_for_ever(store: Store, config: Config) -> None:
 async def _in_thread(watch: Watch) -> bool:
     """Runs a session in a daemon thread, which the end of the process does not wait for; False when it failed."""
     loop = asyncio.get_running_loop()
-    done: asyncio.Future[bool] = loop.create_future()
-
-    def finish(result: bool) -> None:
-        if not done.done():
-            done.set_result(result)
+    finished = asyncio.Event()
+    results: list[bool] = []
 
     def work() -> None:
-        result = watch.run()
+        results.append(watch.run())
         with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(finish, result)
+            loop.call_soon_threadsafe(finished.set)
 
     threading.Thread(target=work, name="imap-watch", daemon=True).start()
     try:
-        return await done
+        await finished.wait()
+        return results[0]
+    except asyncio.CancelledError:
+        watch.stop.set()  # before the connection goes: the thread must know why
+        watch.close()
+        # It gives the lease back, so that another worker need not wait for its end.
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(finished.wait(), GOODBYE_S)
+        raise
     finally:
         watch.close()
 
@@ -127,9 +133,16 @@ class Watch:
         finally:
             self.close()
             if self.renewed:
-                with contextlib.suppress(StorageError), transaction(self.store, write=True) as conn:
-                    jobs.give_lease(conn, LEASE, holder=self.holder)
+                self._give_lease()
         return True
+
+    def _give_lease(self) -> None:
+        try:
+            with transaction(self.store, write=True) as conn:
+                jobs.give_lease(conn, LEASE, holder=self.holder)
+        except Exception as error:
+            # It ends by itself; and the store may be closed by now.
+            _log.debug("the lease was not given back: %s", error)
 
     def close(self) -> None:
         """Ends the connection; a thread that waits on it wakes up."""

@@ -12,34 +12,33 @@ import dataclasses
 import hashlib
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dav.errors import DavError
-from dav.ical.lines import Component, Line, with_value
 from dav.mail import bounces, identity
-from dav.mail.message import CalendarPart, Mail, MailUnusable, read_mail
-from dav.scheduling.addresses import Who, domain_key, mail_of, normalise, without_tag
-from dav.scheduling.edit import replace_line
-from dav.scheduling.model import (
-    Itip,
-    ItipError,
-    SchedulingObject,
-    address_of,
-    attendees_of,
-    organizer_of,
-    partstat_of,
-    read_itip,
-    read_object,
+from dav.mail.judge import (
+    Case,
+    Ignore,
+    Keep,
+    case_of,
+    check_attendee,
+    check_organizer,
+    copies_of,
+    domain_of,
+    organizer_as_stored,
+    via,
 )
+from dav.mail.post import Post, read
+from dav.scheduling.addresses import mail_of, normalise, without_tag
+from dav.scheduling.model import Itip, ItipError
 from dav.scheduling.plan import Env
 from storage import accounts as people
-from storage import guard, itip, links, meetings, outbound, senders
+from storage import guard, itip, links, meetings, outbound
 from storage import inbound as used
 from storage.engine import transaction
 from storage.errors import StorageError
-from storage.objects import stored_uid
 from storage.records import Account, KeptMessage, Outgoing
 
 if TYPE_CHECKING:
@@ -62,7 +61,6 @@ TOO_LARGE = "too large"
 
 FROM_ATTENDEE = frozenset({"REPLY", "COUNTER", "REFRESH"})
 FROM_ORGANIZER = frozenset({"REQUEST", "CANCEL", "ADD", "DECLINECOUNTER", "PUBLISH"})
-SPEAKERS_MAX = 50
 RETRIES = 5
 HOUR_S = 3600
 
@@ -79,105 +77,8 @@ class Result:
     kept_id: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Post:
-    """A mail read, and where it came from and to. itip: the message in it; problem: why there is none, "" for none.
-
-    mailbox: it was found in a mailbox and stays there, so that ordinary mail is nobody's concern.
-    """
-
-    raw: bytes
-    envelope_from: str
-    envelope_to: str
-    mail: Mail | None
-    itip: Itip | None
-    problem: str
-    mailbox: bool = False
-
-
 class _Later(Exception):
     """Too much at once from one sender: nothing happens now."""
-
-
-class _Keep(Exception):
-    """The message cannot be used; its text is the reason."""
-
-
-class _Ignore(Exception):
-    """The message is of no use to anybody; its text is the reason."""
-
-
-# --- reading: pure, before any lock -----------------------------------------------------------------------------------
-
-
-def read(raw: bytes, config: Config, *, envelope_from: str, envelope_to: str, mailbox: bool = False) -> Post:
-    """The mail and its message as they are, whatever they are."""
-    sender = _null(envelope_from)
-    try:
-        mail = read_mail(raw, bytes_max=config.mail_in.max_bytes)
-    except MailUnusable as error:
-        return Post(raw, sender, envelope_to, None, None, str(error), mailbox)
-    try:
-        message, problem = message_in(mail.calendars, components_max=config.mail_in.components), ""
-    except (ItipError, RecursionError) as error:
-        message, problem = None, str(error) or "The calendar is nested too deeply."
-    except Exception as error:
-        # Nothing that a stranger writes may become a bounce or a loop of deliveries.
-        _log.exception("a calendar in a mail could not be read")
-        message, problem = None, f"The calendar cannot be read ({type(error).__name__})."
-    return Post(raw, sender, envelope_to, mail, message, problem, mailbox)
-
-
-def _null(envelope_from: str) -> str:
-    # Postfix's pipe writes MAILER-DAEMON for the null sender.
-    sender = envelope_from.strip().strip("<>")
-    return "" if sender.upper() == "MAILER-DAEMON" else sender
-
-
-def message_in(parts: Sequence[CalendarPart], *, components_max: int) -> Itip | None:
-    """The one message in a mail's calendars; None when no part is a calendar. Raises ItipError.
-
-    text/calendar counts before attached files, which some programs shorten; copies of one message count once.
-    """
-    problem: ItipError | None = None
-    for proper in (True, False):
-        found: dict[tuple[object, ...], Itip] = {}
-        for part in parts:
-            if part.proper is not proper:
-                continue
-            try:
-                message = read_itip(part.data, method=part.method)
-                _check_size(message, components_max)
-            except ItipError as error:
-                problem = problem or error
-            else:
-                found.setdefault(_key_of(message), message)
-        if len(found) > 1:
-            raise ItipError("There is more than one message in the mail.")
-        if found:
-            return next(iter(found.values()))
-    if problem is not None:
-        raise problem
-    return None
-
-
-def _check_size(message: Itip, components_max: int) -> None:
-    waiting, count = [message.object.calendar], 0
-    while waiting:
-        inner = [item for item in waiting.pop().items if isinstance(item, Component)]
-        count += len(inner)
-        waiting += inner
-        if count > components_max:
-            raise ItipError(f"The calendar has more than {components_max} components.")
-
-
-def _key_of(message: Itip) -> tuple[object, ...]:
-    answers = frozenset(
-        (key, address, partstat_of(line))
-        for key, part in message.object.parts.items()
-        for address, line in attendees_of(part).items()
-    )
-    return (message.method, message.uid, message.sequence, message.dtstamp, answers)
 
 
 # --- the door ---------------------------------------------------------------------------------------------------------
@@ -306,9 +207,9 @@ def _for_account(env: Env, post: Post, account: Account, row: Outgoing | None) -
         return Result(NOTHING, "The same message came before.", account.name)
     try:
         return apply(env, post, account, row)
-    except _Keep as reason:
+    except Keep as reason:
         return _keep(env, post, account, str(reason))
-    except _Ignore as reason:
+    except Ignore as reason:
         return Result(IGNORED, str(reason), account.name)
 
 
@@ -426,324 +327,38 @@ def _accounts(conn: object, config: Config, addresses: Iterable[str]) -> list[Ac
 # --- what it does -----------------------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
-class _Case:
-    """One message for one account, and what is known about it."""
-
-    env: Env
-    post: Post
-    mail: Mail
-    itip: Itip
-    account: Account
-    who: Who
-    row: Outgoing | None
-    stored: SchedulingObject | None
-    proof: identity.Proof
-    # What the account has of the meeting: the bodies of its objects.
-    copies: list[bytes]
-    # For each address of somebody here: all addresses of that person.
-    known_people: dict[str, frozenset[str]]
-    delimiters: str
-
-    def speaks_for(self, claimed: str) -> bool:
-        """Whether the mail's From, or an envelope sender that SPF allows, is this calendar user."""
-        if identity.same_person(claimed, self.mail.sender, delimiters=self.delimiters, known=self.known_people):
-            return True
-        envelope = normalise(f"mailto:{self.post.envelope_from}") if self.post.envelope_from else ""
-        believed = self.proof.envelope or self.env.config.mail_in.strictness == "trusting"
-        return believed and identity.same_person(claimed, envelope, delimiters=self.delimiters, known=self.known_people)
-
-
 def apply(
     env: Env, post: Post, account: Account, row: Outgoing | None, *, believed: bool = False, known: bool = False
 ) -> Result:
     """Decides as the reference's table does, and applies. believed: its owner says so (`mail kept apply`).
 
-    Raises _Keep and _Ignore with the reason.
+    Raises Keep and Ignore with the reason.
     """
     assert post.itip is not None
     assert post.mail is not None
-    case = _case(env, post, account, row)
+    case = case_of(env, post, account, row)
     if case.itip.method in FROM_ATTENDEE:
-        sender = _check_attendee(case, believed=believed)
+        sender = check_attendee(case, believed=believed)
     else:
-        known = _check_organizer(case, believed=believed) or known or believed
-        sender = _organizer_as_stored(case)
+        known = check_organizer(case, believed=believed) or known or believed
+        sender = organizer_as_stored(case)
     from dav.scheduling import deliver
 
     arrival = deliver.receive(env, account, case.itip, sender=sender, via="mail", known=known)
     if (
         arrival.outcome == "applied"
         and arrival.body is not None
-        and _copies(env, account, case.itip.uid) == case.copies
+        and copies_of(env, account, case.itip.uid) == case.copies
     ):
         # What is received is held to the rules of a PUT, and left out where it breaks them.
-        raise _Keep("The calendar cannot hold what the message asks for.")
+        raise Keep("The calendar cannot hold what the message asks for.")
     return _after(case, arrival)
-
-
-def _case(env: Env, post: Post, account: Account, row: Outgoing | None) -> _Case:
-    assert post.itip is not None
-    assert post.mail is not None
-    from dav.scheduling.places import who_of
-
-    mail, message = post.mail, post.itip
-    delimiters = env.config.auth.recipient_delimiter
-    named = [mail.sender, message.object.organizer, *list(message.object.all_attendees())[:SPEAKERS_MAX]]
-    found = people.accounts_by_addresses(
-        env.conn, [text for text in map(mail_of, named) if text], delimiters=delimiters
-    )
-    known_people: dict[str, frozenset[str]] = {}
-    for one in {found[key].id: found[key] for key in found}.values():
-        own = frozenset(normalise(f"mailto:{address}") for address in one.addresses)
-        known_people |= dict.fromkeys(own, own)
-    stored, copies = _stored(env, account, message)
-    if env.config.mail_in.strictness == "trusting":
-        proof = identity.Proof(identity.PASS, frozenset({_domain(mail.sender)}))
-    else:
-        results = identity.results_of(mail.results, env.config.mail_in.authserv_id)
-        proof = identity.prove(
-            mail.sender, results, own_addresses=known_people.get(mail.sender, frozenset()), delimiters=delimiters
-        )
-    return _Case(
-        env, post, mail, message, account, who_of(env, account), row, stored, proof, copies, known_people, delimiters
-    )
-
-
-def _domain(address: str) -> str:
-    return domain_key((mail_of(address) or "").rpartition("@")[2])
-
-
-def _copies(env: Env, account: Account, uid: str) -> list[bytes]:
-    """The bodies of the account's objects with this UID, the newest first."""
-    calendars = [one.id for one in meetings.calendars_of(env.conn, [account.id]).get(account.id, ())
-                 if one.kind == "calendar"]  # fmt: skip
-    return [body for _, body in meetings.by_uid(env.conn, calendars, uid)]
-
-
-def _stored(env: Env, account: Account, message: Itip) -> tuple[SchedulingObject | None, list[bytes]]:
-    """The account's own object with the message's UID; when only the letter case differs, the message takes ours."""
-    for uid in dict.fromkeys((message.uid, message.uid.lower(), message.uid.upper())):
-        bodies = _copies(env, account, uid)
-        if bodies:
-            try:
-                found = read_object(bodies[0])
-            except ItipError:
-                raise _Keep("The meeting in the calendar cannot be read.") from None
-            if found.uid != message.uid:
-                _rename(message, found.uid)
-            return found, bodies
-    return None, []
-
-
-def _rename(message: Itip, uid: str) -> None:
-    for component in message.object.obj.components:
-        for line in component.all("UID"):
-            replace_line(component, line, with_value(line, uid))
-    message.object.obj.uid = uid
-
-
-# --- from an attendee -------------------------------------------------------------------------------------------------
-
-
-def _check_attendee(case: _Case, *, believed: bool) -> str:
-    """The attendee that the sender may speak for, as the stored meeting writes it. Raises _Keep, _Ignore.
-
-    What the message says of others is taken out of it, except of those to whom the attendee delegates.
-    """
-    message, stored = case.itip, case.stored
-    if stored is None:
-        raise _Keep("No meeting in the calendar has this UID.")
-    if not case.who.has(stored.organizer):
-        raise _Keep("The account is not the organizer of this meeting.")
-    if message.method == "REFRESH" and case.mail.answering:
-        raise _Ignore("Automatic mail is not answered.")
-    named = list(message.object.all_attendees())
-    if not named:
-        raise _Keep("The answer names nobody.")
-    guests = stored.all_attendees()
-    claimed, entry = _claimed(case, named, guests)
-    verdict = identity.PASS if believed else case.proof.verdict
-    token = case.row is not None and _same_uid(case.row.uid, stored.uid)
-    if not entry and token and case.row is not None:
-        # The address that the mail was sent to is this guest's secret: somebody answers from another address.
-        entry = _entry_of(normalise(f"mailto:{case.row.recipient}"), guests, case.delimiters)
-        claimed = entry if entry in named else (claimed or named[0])
-    elif not claimed and believed:
-        claimed = named[0]
-        entry = _entry_of(claimed, guests, case.delimiters)
-    elif not claimed:
-        who = mail_of(case.mail.sender) or "Somebody without an address"
-        text = f"{who} speaks for {mail_of(named[0]) or named[0]}."
-        raise _Keep(text) if verdict == identity.PASS else _Ignore(f"{text} That is a forgery.")
-    if verdict == identity.FAIL and not (token and entry and "google.com" in case.proof.domains):
-        if not entry:
-            raise _Ignore(f"Nobody invited the sender, and {case.proof.reason}.")
-        raise _Keep(f"The sender may be somebody else: {case.proof.reason}.")
-    if verdict == identity.NONE and not token:
-        if case.env.config.mail_in.strictness == "strict":
-            raise _Keep(f"The sender is not proven: {case.proof.reason}.")
-        if not entry:
-            raise _Keep(f"Nobody invited the sender, and {case.proof.reason}.")
-    _only(message, claimed, entry, stored)
-    return entry or claimed
-
-
-def _claimed(case: _Case, named: list[str], guests: dict[str, list[tuple[str, Line]]]) -> tuple[str, str]:
-    """(the attendee of the message who sent it, the same as the meeting writes it or ""); ("", "") for none."""
-    for claimed in named[:SPEAKERS_MAX]:
-        entry = _entry_of(claimed, guests, case.delimiters)
-        if case.speaks_for(claimed) or (entry and _by_email(guests[entry], case.mail.sender)):
-            if not entry:
-                # Invited at one address, answering with another of the same person here.
-                others = case.known_people.get(claimed, frozenset())
-                entry = next((one for one in guests if one in others), "")
-            return claimed, entry
-    # Some programs answer for the address that they were set up with, not the one that was invited.
-    for entry in guests:
-        if case.speaks_for(entry) and len(named) == 1 and entry in case.known_people:
-            return named[0], entry
-    return "", ""
-
-
-def _entry_of(address: str, guests: dict[str, list[tuple[str, Line]]], delimiters: str) -> str:
-    """The guest that an address is, as the meeting writes it; "" when it is none."""
-    if address in guests:
-        return address
-    plain = without_tag(address, delimiters)
-    return next((one for one in guests if without_tag(one, delimiters) == plain), "")
-
-
-def _by_email(lines: list[tuple[str, Line]], sender: str) -> bool:
-    """Whether the sender is the EMAIL of this guest, as the organizer's own copy writes it (not as the answer does)."""
-    return bool(sender) and any(normalise(f"mailto:{line.param('EMAIL') or ''}") == sender for _, line in lines)
-
-
-def _same_uid(row_uid: str, uid: str) -> bool:
-    # The ledger keeps a UID as the objects table does: a very long one by its digest.
-    return row_uid == stored_uid(uid)
-
-
-def _only(message: Itip, claimed: str, entry: str, stored: SchedulingObject) -> None:
-    """Leaves in a message the lines of the one who speaks, and of delegates; writes the one as the meeting does."""
-    ours = stored.all_attendees().get(entry, [])
-    value = ours[0][1].value if ours else ""
-    for component in message.object.parts.values():
-        speaking = attendees_of(component).get(claimed)
-        delegates = _delegates(speaking) if speaking is not None else frozenset()
-        for line in component.all("ATTENDEE"):
-            address = address_of(line)
-            if address == claimed:
-                if value and normalise(value) != address:
-                    replace_line(component, line, with_value(line, value))
-            elif address not in delegates:
-                replace_line(component, line, None)
-
-
-def _delegates(line: Line) -> frozenset[str]:
-    return frozenset(normalise(text) for text in line.param_values("DELEGATED-TO"))
-
-
-# --- from an organizer ------------------------------------------------------------------------------------------------
-
-
-def _check_organizer(case: _Case, *, believed: bool) -> bool:
-    """Whether something is known of the sender. Raises _Keep, _Ignore when the message may not be applied."""
-    message, stored, mail = case.itip, case.stored, case.mail
-    organizer = message.object.organizer
-    if any(organizer_of(part) != organizer for part in message.object.parts.values()):
-        raise _Keep("The message names more than one organizer.")
-    if not organizer:
-        raise _Keep("The message names no organizer.")
-    if case.who.has(organizer) or (stored is not None and case.who.has(stored.organizer)):
-        raise _Keep("The account is the organizer of this meeting itself.")
-    if believed:
-        return True
-    verdict = case.proof.verdict
-    if verdict == identity.FAIL:
-        raise _Keep(f"The sender may be somebody else: {case.proof.reason}.")
-    if verdict == identity.NONE and case.env.config.mail_in.strictness == "strict":
-        raise _Keep(f"The sender is not proven: {case.proof.reason}.")
-    speaks = case.speaks_for(organizer) or _sent_by(case, stored)
-    if organizer in case.known_people and not (speaks and verdict == identity.PASS):
-        # What people here organize comes to others here without mail: this one only says that it is from there.
-        raise _Keep("The organizer is somebody here, and the mail is not proven to be theirs.")
-    if stored is not None and not _may_change(case, stored, speaks):
-        raise _Keep("The sender is not the organizer of the meeting, nor who sent it first.")
-    if case.account.kind in ("room", "resource") and mail.answering:
-        raise _Keep("Rooms and resources do not answer automatic mail, nor what came through a list.")
-    if stored is not None:
-        return True
-    if message.method == "PUBLISH":
-        raise _Keep("It is published for everybody, not an invitation.")
-    if _is_known(case, organizer if speaks else ""):
-        return True
-    choice = case.env.config.mail_in.unknown_senders
-    if message.method != "REQUEST" or choice == "add":
-        return choice == "add"
-    if choice == "ignore":
-        raise _Ignore("Nothing is known of the sender.")
-    raise _Keep("Nothing is known of the sender of this invitation.")
-
-
-def _organizer_as_stored(case: _Case) -> str:
-    """In whose name the message speaks: of the organizer that the account knows, when it may give it another one."""
-    if case.stored is not None and case.stored.organizer:
-        return case.stored.organizer
-    return case.itip.object.organizer
-
-
-def _sent_by(case: _Case, stored: SchedulingObject | None) -> bool:
-    """Whether the sender writes for the organizer: a SENT-BY of the stored meeting, or of the organizer's domain."""
-    organizer = case.itip.object.organizer
-    objects = [case.itip.object, *([stored] if stored is not None else [])]
-    for obj in objects:
-        for part in obj.parts.values():
-            line = part.first("ORGANIZER")
-            sent_by = normalise(line.param("SENT-BY") or "") if line is not None else ""
-            if sent_by and case.speaks_for(sent_by) and (obj is stored or _domain(sent_by) == _domain(organizer)):
-                return True
-    return False
-
-
-def _may_change(case: _Case, stored: SchedulingObject, speaks: bool) -> bool:
-    """Whether the sender may change what is stored: its organizer, or from where it came first, proven both times."""
-    if speaks and stored.organizer in ("", case.itip.object.organizer):
-        return True
-    if case.proof.verdict != identity.PASS:
-        return False
-    domain = _domain(case.mail.sender)
-    if speaks and _domain(stored.organizer) == domain:
-        # Google names a new organizer when a meeting moves between calendars.
-        return True
-    return (_via(domain), "") in itip.seen(case.env.conn, case.account.id, stored.uid)
-
-
-def _via(domain: str) -> str:
-    return f"domain:{domain}"
-
-
-def _is_known(case: _Case, organizer: str) -> bool:
-    """Whether something is known of who invites: one of here or of the same domain, a contact, one written to."""
-    sender = case.mail.sender
-    if not sender:
-        return False
-    if sender in case.known_people:
-        return True
-    domain = _domain(sender)
-    own = {_domain(f"mailto:{address}") for address in case.account.addresses}
-    if case.proof.verdict == identity.PASS and domain in own | {
-        domain_key(one) for one in case.env.config.mail.domains
-    }:
-        return True
-    addresses = [text for text in (mail_of(sender), mail_of(organizer)) if text]
-    return senders.knows(case.env.conn, case.account.id, addresses)
 
 
 # --- afterwards -------------------------------------------------------------------------------------------------------
 
 
-def _after(case: _Case, arrival: Arrival) -> Result:
+def _after(case: Case, arrival: Arrival) -> Result:
     """What is remembered and kept after a message was handed in."""
     env, account = case.env, case.account
     if arrival.outcome in ("refused", "ignored") or (arrival.outcome == "asked" or arrival.ask):
@@ -755,7 +370,7 @@ def _after(case: _Case, arrival: Arrival) -> Result:
     if arrival.outcome in ("nothing", "stale"):
         return Result(NOTHING, arrival.reason, account.name)
     if case.itip.method in FROM_ORGANIZER and case.stored is None and case.proof.verdict == identity.PASS:
-        marks = {(_via(_domain(case.mail.sender)), ""): (0, "")}
+        marks = {(via(domain_of(case.mail.sender)), ""): (0, "")}
         itip.remember_seen(env.conn, account.id, case.itip.uid, marks, now_s=env.now_s)
     return Result(APPLIED, arrival.reason, account.name)
 
@@ -796,16 +411,16 @@ def apply_kept(env: Env, kept: KeptMessage, account: Account) -> Result:
     scheduling = dataclasses.replace(env.config.scheduling, party_crashers="add")
     told = dataclasses.replace(env, config=dataclasses.replace(env.config, scheduling=scheduling))
     try:
-        case = _case(told, post, account, _row_of(told, post))
+        case = case_of(told, post, account, _row_of(told, post))
         if case.itip.method in FROM_ATTENDEE:
-            sender = _check_attendee(case, believed=True)
+            sender = check_attendee(case, believed=True)
         else:
-            _check_organizer(case, believed=True)
-            sender = _organizer_as_stored(case)
+            check_organizer(case, believed=True)
+            sender = organizer_as_stored(case)
         from dav.scheduling import deliver
 
         arrival = deliver.receive(told, account, case.itip, sender=sender, via="mail", known=True)
-    except (_Keep, _Ignore) as reason:
+    except (Keep, Ignore) as reason:
         return Result(KEPT, str(reason), account.name, kept.id)
     if arrival.outcome in ("refused", "ignored", "asked"):
         return Result(KEPT, arrival.reason, account.name, kept.id)

@@ -38,7 +38,7 @@ from dav.mail.compose import CannotCompose, Mail, Reader, compose
 from dav.mail.links import links_for, secret_of
 from dav.scheduling.plan import Env
 from dav.urls import Urls
-from storage import accounts, outbound
+from storage import accounts, collections, outbound
 from storage.engine import transaction
 from storage.errors import StorageError
 
@@ -449,10 +449,7 @@ class Sender:
         for row in rows:
             event = (row.account_id, row.uid)
             if row.account_id not in people:
-                account = accounts.account_by_id(conn, row.account_id)
-                people[row.account_id] = (
-                    Reader() if account is None else Reader(home_language=account.locale, home_zone=account.time_zone)
-                )
+                people[row.account_id] = _reader(conn, row.account_id)
                 by_account[row.account_id] = outbound.count_recent(
                     conn, account_id=row.account_id, since_s=now_s - 3600
                 )
@@ -538,6 +535,19 @@ class Sender:
             _log.warning("mail %d to %s is not sent: %s", row.id, row.recipient, printable(outcome.answer))
             if changed and statuses:
                 deliver.set_status(env, row.account_id, row.uid, row.recipient, outcome.status)
+
+
+def _reader(conn: Conn, account_id: int) -> Reader:
+    """What is known of who writes; of who reads it the calendar knows more (`compose`)."""
+    account = accounts.account_by_id(conn, account_id)
+    if account is None:
+        return Reader()
+    zone = account.time_zone
+    if not zone:
+        home = collections.home(conn, account_id, "calendars")
+        calendars = (child for child in collections.children(conn, home.id) if child.kind == "calendar")
+        zone = next((child.time_zone_id for child in calendars if child.time_zone_id), "")
+    return Reader(home_language=account.locale, home_zone=zone)
 
 
 def password_of(smtp: SmtpConfig) -> str:

@@ -171,6 +171,7 @@ class _Work:
     hide_cancelled: bool
     parts: dict[str, Component] = field(default_factory=dict)
     news: dict[tuple[str, str], tuple[int, str]] = field(default_factory=dict)
+    invited: dict[str, list[tuple[str, Line]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         obj = self.message.object
@@ -186,6 +187,8 @@ class _Work:
                 except ValueError:
                     key = line.value.strip()
             self.parts.setdefault(key, component)
+        if self.stored is not None:
+            self.invited = self.stored.all_attendees()
 
     @property
     def organizer(self) -> str:
@@ -215,6 +218,14 @@ class _Work:
         if before is not None and (stamp, number) < (before[1], before[0]):
             return
         self.news[(address, key)] = (number, stamp)
+
+
+def _working_copy(stored: SchedulingObject) -> Component:
+    """A calendar to be changed, with each part once: of two overrides of one instance the one that is read."""
+    used = set(map(id, stored.parts.values()))
+    calendar = stored.calendar
+    items = [item for item in calendar.items if isinstance(item, Line) or item.name != stored.kind or id(item) in used]
+    return copy_tree(Component(calendar.name, calendar.begin, items, calendar.end))
 
 
 def _same_person(one: str, other: str, who: Who) -> bool:
@@ -632,7 +643,7 @@ def _add(work: _Work) -> Arrival:
     if problem is not None:
         return problem
     organizer = stored.organizer
-    calendar = copy_tree(stored.calendar)
+    calendar = _working_copy(stored)
     current = scheduling_object(calendar)
     added = False
     for component in work.message.object.obj.components:
@@ -700,7 +711,7 @@ def _cancel(work: _Work) -> Arrival:
         return Arrival("stale", "Something newer came before.")
     for key, part in fresh.items():
         work.remember(organizer, key, part)
-    calendar = copy_tree(stored.calendar)
+    calendar = _working_copy(stored)
     current = scheduling_object(calendar)
     if MASTER in fresh:
         # Where he has only instances, a CANCEL of the series is one of all of them.
@@ -874,9 +885,7 @@ def _to_organizer(work: _Work) -> Arrival | None:
 def _answering(work: _Work, component: Component) -> tuple[Line, str] | Arrival:
     """(ATTENDEE line, address in the stored object, "" for nobody who is invited) of who answers in a component."""
     lines = attendees_of(component)
-    stored = work.stored
-    assert stored is not None
-    invited = stored.all_attendees()
+    invited = work.invited
     if not lines:
         return _refused("The answer names no attendee.")
     if len(lines) > 1:
@@ -935,7 +944,7 @@ class _Reply:
     applied: int = 0
 
     def __post_init__(self) -> None:
-        self.work = scheduling_object(copy_tree(self.stored.calendar))
+        self.work = scheduling_object(_working_copy(self.stored))
 
     def run(self) -> Arrival:
         asked: Arrival | None = None
@@ -969,7 +978,8 @@ class _Reply:
             return Arrival("nothing", "The same answer came before.", seen=given.news)
         from dav.scheduling.organizer import quiet_updates
 
-        updates = quiet_updates(self.work, given.who, but=self.answered, now_s=given.now_s)
+        changed = scheduling_object(self.work.calendar)
+        updates = quiet_updates(changed, given.who, but=self.answered, now_s=given.now_s)
         return Arrival(
             "applied", "An answer.", self.work.to_bytes(), notice=True, messages=updates, seen=given.news
         )  # fmt: skip
@@ -995,7 +1005,7 @@ class _Reply:
         for target, create in usable.items():
             part = self._part(target, future=is_future(component), create=create)
             if part is not None:
-                self._set(part, component, line, address, partstat)
+                self._set(target, part, component, line, address, partstat)
 
     def _targets(self, key: str, component: Component, address: str, partstat: str) -> dict[str, bool]:
         """The parts that an answer is for → whether to make an override for it."""
@@ -1063,13 +1073,13 @@ class _Reply:
                 replace_line(part, line, recurrence_id_of(at, future=True))
         return part
 
-    def _keep(self, part: Component) -> None:
+    def _keep(self, key: str, part: Component) -> None:
         """Makes a new override part of the object."""
-        if not any(item is part for item in self.work.calendar.items):
+        if key not in self.work.parts:
             self.work.calendar.items.append(part)
-            self.work = scheduling_object(self.work.calendar)
+            self.work.parts[key] = part
 
-    def _set(self, part: Component, component: Component, line: Line, address: str, partstat: str) -> None:
+    def _set(self, key: str, part: Component, component: Component, line: Line, address: str, partstat: str) -> None:
         own = attendees_of(part)[address]
         changes: dict[str, str | None] = {"PARTSTAT": partstat, "RSVP": None, "SCHEDULE-STATUS": _codes(component)}
         delegates: list[str] = []
@@ -1083,8 +1093,7 @@ class _Reply:
             new = with_params(own, changes)
         elif own.param("RSVP") is not None:
             new = with_params(own, {"RSVP": None})
-        known = any(item is part for item in self.work.calendar.items)
-        if not known and partstat_of(own) == partstat and not delegates:
+        if key not in self.work.parts and partstat_of(own) == partstat and not delegates:
             return  # the series says the same
         self.changed = replace_line(part, own, new) or self.changed
         for delegate in delegates:
@@ -1093,7 +1102,7 @@ class _Reply:
                 self.changed = True
             self.answered.add(delegate)
         self._remark(part, component, address)
-        self._keep(part)
+        self._keep(key, part)
 
     def _remark(self, part: Component, component: Component, address: str) -> None:
         comment = component.first("COMMENT")
@@ -1139,7 +1148,7 @@ class _Reply:
         self.applied += 1
         self.answered.add(address)
         self.given.remember(address, key, component)
-        self._keep(part)
+        self._keep(key, part)
         return None
 
     def _delegator(self, line: Line, address: str) -> str:

@@ -310,7 +310,10 @@ class _Restoring:
         for address, line in mine.items():
             if not self.who.has(address) or partstat_of(line) != "DELEGATED":
                 continue
+            before = _delegated_to(theirs[address]) if address in theirs else []
             for delegate in _delegated_to(line):
+                if delegate in before:
+                    continue
                 if self.who.has(delegate) or delegate == self.old.organizer:
                     raise _refused("An invitation cannot be delegated to oneself or to the organizer.")
                 named.add(delegate)
@@ -453,6 +456,8 @@ class _Answers:
 
         found = []
         for delegate in dict.fromkeys(address for added in self.delegated.values() for address in added):
+            if who.has(delegate) or delegate == self.work.organizer:
+                continue
             calendar = view_for(self.work, delegate, who=who, method="REQUEST", now_s=now_s)
             if calendar is None:
                 continue

@@ -368,7 +368,8 @@ def put(
     plan = implicit.plan_put(old, new, who, replace(options, silent=True) if moved else options)
     if moved and plan.messages:
         plan = replace(plan, messages=())
-    body = plan.body if plan.body is not None else payload.body
+    # As it came, to the byte: what we read and write again may lack what stood outside the calendar.
+    body = plan.body if plan.body is not None and plan.altered else payload.body
     if plan.messages:
         copy = desk.take(owner, who, collection, existing, body)
         desk.post(who, plan.messages)
@@ -458,49 +459,66 @@ def _store(
     return puts.write(ctx, parent, name, payload, body, etag, described, tag, altered)
 
 
-def remove(ctx: Ctx, node: Node, *, options: Options | None = None) -> None:
+def remove(ctx: Ctx, node: Node) -> None:
     """What removing a scheduling object tells others (RFC 6638 §3.2.3). Needs: the caller removes it, after this."""
     record, collection, owner = node.object, node.collection, node.owner
     assert record is not None
     assert collection is not None
     assert owner is not None
     old = _stored(ctx, record)
-    if old is not None:
-        _removed(ctx, owner, collection, record, old, options or options_of(ctx))
-
-
-def _removed(
-    ctx: Ctx, owner: Account, collection: Collection, record: ObjectRecord, old: SchedulingObject, options: Options
-) -> None:
-    env = env_of(ctx)
-    who = who_of(env, owner)
-    plan = implicit.plan_removal(old, who, options)
-    if not plan.messages:
+    if old is None:
         return
-    seat = seats(env, [owner])[owner.id]
-    for other, _ in meetings.by_uid(ctx.conn, [one.id for one in seat.calendars], old.uid):
-        if other.id != record.id and other.schedule_tag is not None:
-            return  # it was moved: the other copy is the meeting now
-    desk = Desk(env, old.uid)
-    desk.take(owner, who, collection, record, None)
-    desk.post(who, plan.messages)
-    desk.run()
-    desk.settle()
+    env = env_of(ctx)
+    messages = implicit.plan_removal(old, who_of(env, owner), options_of(ctx)).messages
+    if messages:
+        _removed(env, owner, collection, record, old.uid, messages)
 
 
 def remove_calendar(ctx: Ctx, owner: Account, calendars: Iterable[Collection]) -> None:
-    """What removing whole calendars tells others. Guests are silent unless scheduling.reply_on_calendar_delete."""
+    """What removing whole calendars tells others: of what is still to come, and as guests only when it is asked for
+    (scheduling.reply_on_calendar_delete).
+    """
     by_id = {one.id: one for one in calendars}
     options = options_of(ctx)
     if not ctx.config.scheduling.reply_on_calendar_delete:
         options = replace(options, reply=False)
-    # Read before anything is written: the cursor of a statement does not outlive the next one.
-    for record, body in list(meetings.scheduled_in(ctx.conn, list(by_id))):
+    env = env_of(ctx)
+    who = who_of(env, owner)
+    removals: list[tuple[ObjectRecord, str, tuple[Message, ...]]] = []
+    for record, body in meetings.scheduled_in(ctx.conn, list(by_id)):
         try:
             old = read_object(body)
         except ItipError:
             continue
-        _removed(ctx, owner, by_id[record.collection_id], record, old, options)
+        messages = tuple(one for one in implicit.plan_removal(old, who, options).messages if not one.past)
+        if messages:
+            removals.append((record, old.uid, messages))
+    if env.conn.dialect == "postgresql":
+        # All at once: one meeting after the other would go back and forth among the guests' collections.
+        recipients = {one.recipient for _, _, messages in removals for one in messages}
+        people = {account.id: account for account in here(env, sorted(recipients)).values()}
+        _lock_seats(env, (owner, *people.values()) if people else ())
+    for record, uid, messages in removals:
+        _removed(env, owner, by_id[record.collection_id], record, uid, messages)
+
+
+def _removed(
+    env: Env, owner: Account, collection: Collection, record: ObjectRecord, uid: str, messages: tuple[Message, ...]
+) -> None:
+    seat = seats(env, [owner])[owner.id]
+    for other, _ in meetings.by_uid(env.conn, [one.id for one in seat.calendars], uid):
+        if other.id != record.id and other.schedule_tag is not None:
+            return  # it was moved: the other copy is the meeting now
+    desk = Desk(env, uid)
+    desk.take(owner, seat.who, collection, record, None)
+    desk.post(seat.who, messages)
+    desk.run()
+    desk.settle()
+
+
+def _lock_seats(env: Env, people: Iterable[Account]) -> None:
+    found = seats(env, {account.id: account for account in people}.values())
+    meetings.lock_in_order(env.conn, set().union(*(one.lock_ids for one in found.values())))
 
 
 def check_calendar_removal(ctx: Ctx, node: Node) -> None:
@@ -578,8 +596,7 @@ def _lock_all(env: Env, account: Account, uid: str) -> None:
         except ItipError:
             continue
         people.update({found.id: found for found in here(env, guests).values()})
-    found = seats(env, people.values())
-    meetings.lock_in_order(env.conn, set().union(*(one.lock_ids for one in found.values())))
+    _lock_seats(env, people.values())
 
 
 def set_status(env: Env, account_id: int, uid: str, recipient: str, status: str) -> bool:

@@ -89,7 +89,7 @@ def parse(request: Request) -> Asked:
 
 
 def _not_valid(detail: str) -> DavError:
-    return DavError(400, c("valid-scheduling-message"), detail)
+    return DavError(403, c("valid-scheduling-message"), detail)  # RFC 4791 §1.3: not to be repeated
 
 
 def handle(ctx: Ctx, node: Node, asked: Asked) -> Response:

@@ -217,9 +217,15 @@ class Machine(RuleBasedStateMachine):
             assert answer.status == 403
         elif self.locked(*(f"{box}/{name}" for name in self.boxes[box].members)):
             assert answer.status == 423
+        elif self.boxes[box].kind == "calendar" and self.calendars() == [box]:
+            assert answer.status == 403  # invitations need a calendar: the last one stays (RFC 6638 §4.3)
         else:
             assert answer.status == 204
             del self.boxes[box]
+
+    def calendars(self) -> list[str]:
+        """The calendars there are."""
+        return [box for box, one in self.boxes.items() if one.kind == "calendar"]
 
     @rule(data=st.data(), moving=st.booleans(), overwrite=st.sampled_from(("T", "F")))
     def transfer_member(self, data: st.DataObject, moving: bool, overwrite: str) -> None:

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dav.config import Config
-from dav.mail.inbound import message_in, read
 from dav.mail.message import MailUnusable, addresses, read_mail
+from dav.mail.post import message_in, read
 from dav.scheduling.model import ItipError
 
 from .post import mail, meeting, reply

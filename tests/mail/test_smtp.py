@@ -6,6 +6,7 @@ import asyncio
 import email
 import socket
 from dataclasses import replace
+from email import policy
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from dav.mail.bounces import read_return_path
 from dav.mail.links import secret_of
 from dav.mail.smtp import BATCH, Sender, password_of
 from dav.provision import provision
-from storage import outbound
+from storage import accounts, collections, outbound
 from storage.engine import Store, transaction
 from storage.records import NewOutgoing, Outgoing
 from tests.mail.fake_smtp import FakeSmtp
@@ -398,6 +399,32 @@ def test_what_a_killed_sender_had_sent_and_not_told_is_told_by_the_next(post: Po
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             assert not fake.taken
+
+    asyncio.run(go())
+
+
+def test_a_mail_is_in_the_language_and_by_the_clock_of_who_writes(post: Post) -> None:
+    async def go() -> None:
+        async with FakeSmtp().running() as fake:
+            utc = EVENT.replace(";TZID=Europe/Berlin", "").replace("T100000", "T100000Z").replace("T113000", "T113000Z")
+            post.queue("bob@x.example", uid="u1", event=utc)
+            with transaction(post.store, write=True) as conn:
+                home = collections.home(conn, post.account.id, "calendars")
+                first = collections.children(conn, home.id)[0]
+                collections.update_collection(conn, first.id, now_s=NOW_S, time_zone_id="Asia/Tokyo")
+            await post.sender(fake.port).drain()
+            with transaction(post.store, write=True) as conn:
+                accounts.update_account(conn, post.account.id, locale="de", time_zone="Europe/Berlin")
+            post.queue("bob@x.example", uid="u2", event=utc)
+            await post.sender(fake.port).drain()
+            texts = [
+                email.message_from_bytes(item.data, policy=policy.default).get_body(("plain",)).get_content()
+                for item in fake.taken
+            ]
+            assert "7:00\xa0PM" in texts[0]
+            assert "Tokyo" in texts[0] or "Japan" in texts[0]
+            assert "11:00 – 12:30" in texts[1]
+            assert "Montag" in texts[1]
 
     asyncio.run(go())
 

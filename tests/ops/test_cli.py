@@ -369,3 +369,18 @@ def test_a_person_has_no_booking_rules(here: Path, opened: Store, capsys: pytest
     add("alice")
     assert cli.main(["account", "booking", "alice"]) == 1
     assert "no room" in capsys.readouterr().err
+
+
+def test_the_language_and_time_zone_of_mails_are_set_and_shown(
+    here: Path, opened: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add("alice")
+    capsys.readouterr()
+    assert cli.main(["account", "language", "alice", "--language", "de_AT", "--time-zone", "Europe/Vienna"]) == 0
+    found = account(opened, "alice")
+    assert found is not None
+    assert (found.locale, found.time_zone) == ("de-AT", "Europe/Vienna")
+    assert cli.main(["account", "language", "alice", "--language", ""]) == 0
+    assert capsys.readouterr().out.endswith("language   -\ntime zone  Europe/Vienna\n")
+    for wrong in (["--language", "sv"], ["--time-zone", "Europe/Nowhere"]):
+        assert cli.main(["account", "language", "alice", *wrong]) != 0

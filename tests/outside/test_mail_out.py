@@ -9,6 +9,8 @@ import email
 import imaplib
 import json
 import os
+import random
+import re
 import secrets
 import shutil
 import sqlite3
@@ -32,6 +34,7 @@ from .wire import Dav, calendar, component, unfold
 SERVICE_PASSWORD = "service-päss 1"
 PASSWORD = "box-password-1"  # imaplib knows ASCII only
 SETTLE_S = 1
+EVENTS = 40
 SOON_S = 40.0
 ACCESS = """
 smtpd_recipient_restrictions = check_recipient_access sqlite:{folder}/access.cf
@@ -61,23 +64,27 @@ def mail() -> Iterator[MailServer]:
         running.stop()
 
 
+def settings_for(mail: MailServer, **smtp: str) -> dict[str, dict[str, str]]:
+    own = {
+        "host": "127.0.0.1", "port": str(mail.smtp), "tls": "starttls", "ca_file": str(mail.certificates.ca),
+        "certificate_name": mail.certificates.name, "user": f"invites@{DOMAIN}", "password_file": "password",
+        "connections": "4",
+    }  # fmt: skip
+    return {
+        "server": {"public_url": "https://dav.lab.example"},
+        "smtp": own | smtp,
+        "mail": {"from_address": f"invites@{DOMAIN}", "settle_seconds": str(SETTLE_S), "per_event_hour": "5000"},
+    }
+
+
+def new_server(mail: MailServer, folder: Path, *, workers: int, **smtp: str) -> Server:
+    (folder / "password").write_text(SERVICE_PASSWORD + "\n")
+    return Server(folder, workers=workers, settings=settings_for(mail, **smtp))
+
+
 @pytest.fixture(scope="module")
 def server(mail: MailServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("mail-out")
-    (folder / "password").write_text(SERVICE_PASSWORD + "\n")
-    running = Server(
-        folder,
-        workers=2,
-        settings={
-            "server": {"public_url": "https://dav.lab.example"},
-            "smtp": {
-                "host": "127.0.0.1", "port": str(mail.smtp), "tls": "starttls", "ca_file": str(mail.certificates.ca),
-                "certificate_name": mail.certificates.name, "user": f"invites@{DOMAIN}", "password_file": "password",
-                "connections": "4",
-            },
-            "mail": {"from_address": f"invites@{DOMAIN}", "settle_seconds": str(SETTLE_S), "per_event_hour": "5000"},
-        },
-    )  # fmt: skip
+    running = new_server(mail, tmp_path_factory.mktemp("mail-out"), workers=2)
     yield running.start()
     running.stop()
 
@@ -285,6 +292,57 @@ def test_nobody_waits_while_the_mail_server_is_away_and_nothing_is_lost_or_doubl
     until(lambda: all(about(mail, "emil", uid) for uid in uids), "not in the mailbox", mail, server)
     messages = [message for uid in uids for message in about(mail, "emil", uid)]
     assert len(messages) == len({message["Message-ID"] for message in messages}) == 5
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_killed_at_any_moment_each_guest_has_each_invitation_once_and_the_calendar_is_true(
+    mail: MailServer, tmp_path: Path, seed: int
+) -> None:
+    dice, names = random.Random(seed), ("bob", "carol", "dora")
+    victim = new_server(mail, tmp_path, workers=2, timeout_seconds="5").start()
+    try:
+        owner = victim.account(f"anna@{DOMAIN}")
+        uids = [new_uid() for _ in range(EVENTS)]
+        for uid in uids:
+            put(owner, uid, meeting(uid, [f"{name}@{DOMAIN}" for name in names]))
+        for _ in range(4):
+            time.sleep(dice.uniform(0.1, 1.5))
+            victim.kill()
+            with sqlite3.connect(victim.database, timeout=30) as ledger:
+                # The leases of the dead are over.
+                ledger.execute("UPDATE mail_queue SET not_before_s = 1 WHERE state = 'sending'")
+            ledger.close()
+            victim.start()
+        until(lambda: {row[1] for uid in uids for row in rows(victim, uid)} == {"sent"}, "not sent", mail, victim, 120)
+        for name in names:
+            boxed = {uid: [] for uid in uids}  # type: dict[str, list[EmailMessage]]
+            until(lambda name=name: len(_uids_in(mail, name) & set(uids)) == EVENTS, "a mail is missing", mail, victim)
+            for message in inbox(mail, name):
+                uid = _uid_of(message)
+                if uid in boxed:
+                    boxed[uid].append(message)
+            for messages in boxed.values():
+                assert len({message["Message-ID"] for message in messages}) == 1
+                # What was killed between the mail server's yes and the commit, with four connections in two workers.
+                assert len(messages) <= 5
+            twice = sum(len(messages) > 1 for messages in boxed.values())
+            print(f"{name}: {EVENTS} invitations, {twice} of them twice")
+        for uid in uids:
+            until(
+                lambda uid=uid: {status_of(owner, uid, f"{name}@{DOMAIN}") for name in names} == {"1.1"},
+                "a schedule status is not true", mail, victim,
+            )  # fmt: skip
+    finally:
+        victim.stop()
+
+
+def _uid_of(message: EmailMessage) -> str:
+    found = re.search(rb"\r\nUID:(\S+)\r\n", ics_of(message))
+    return found[1].decode() if found else ""
+
+
+def _uids_in(mail: MailServer, name: str) -> set[str]:
+    return {_uid_of(message) for message in inbox(mail, name)}
 
 
 def test_mails_a_second(

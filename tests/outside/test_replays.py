@@ -24,9 +24,6 @@ FILES = (
 )
 # Steps that ask for features that are not there yet: (file, step) → why. A step that passes does not belong here.
 LATER: dict[tuple[str, str], str] = {
-    ("apple-ios-setup", "principal-options"): "scheduling: calendar-auto-schedule is not announced",
-    ("apple-ios-setup", "principal-properties"): "scheduling: no inbox and outbox",
-    ("apple-ios-refresh", "schedule-tag-match"): "scheduling: no Schedule-Tag",
     ("davx5-discovery", "list-calendars"): "push: no transports and topic",
 }
 

@@ -299,3 +299,20 @@ def test_a_store_with_an_import_tells_nobody(alice: Client, bob: Client) -> None
     alice.put(X, meeting("m", "alice", guest("bob", "ACCEPTED"), "zoe@elsewhere.example", start="20261205T150000Z"))
     assert [row.method for row in ledger(alice.server)] == ["REQUEST"]
     assert copy_of(bob, "m") is not None
+
+
+def test_a_calendar_of_many_meetings_goes_in_one_request(alice: Client, server: Server) -> None:
+    guests = [person(server, f"g{number}") for number in range(6)]
+    # The organizer's account comes after her guests', so that their collections come before hers.
+    late = person(server, "late")
+    late.mkcalendar("calendars/late/two/")
+    for number, one in enumerate(reversed(guests)):
+        path = f"calendars/late/calendar/{number}.ics"
+        assert late.put(path, meeting(f"m{number}", "late", one.name, guests[number].name)).status == 201
+    past = meeting("past", "late", "g0", start="20261101T100000Z")
+    assert late.put("calendars/late/calendar/past.ics", past).status == 201
+    for one in guests:
+        clear_inbox(one)
+    assert late.delete("calendars/late/calendar/").status == 204
+    assert [methods(one) for one in guests] == [["CANCEL"] * 2] * 6
+    assert must(guests[0], "past")[1].parts[""].value("STATUS") is None

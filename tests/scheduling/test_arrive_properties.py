@@ -172,7 +172,7 @@ SEEN: st.SearchStrategy[Seen] = st.dictionaries(
     max_size=3,
 )
 SLOW = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 
 
@@ -255,7 +255,7 @@ def test_what_a_guest_writes_is_refused_or_stored_valid_and_said_in_messages(
         assert not set(old.parts) - set(after.parts) - after.exdates() or old.master is None
     again = attendee.plan_put(after, after, bob, options())
     assert again.messages == ()
-    assert again.body == plan.body
+    assert old is None or again.body == plan.body
     removal = attendee.plan_removal(after, bob, options())
     assert len(removal.messages) <= len(attendee.own_addresses(after, bob))
 
