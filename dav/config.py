@@ -988,9 +988,7 @@ class FreeBusyConfig:
 
     days_back: int = _option(7, _number(0, 366), "How many days before today they show.")
     days_ahead: int = _option(60, _number(1, 1000), "How many days from today on they show.")
-    kinds: bool = _option(
-        False, _FLAG, "Tell tentative times and those outside of working hours apart from busy ones."
-    )
+    kinds: bool = _option(False, _FLAG, "Tell tentative times and those outside of working hours apart from busy ones.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,8 @@ def test_a_real_client_works_from_the_root_address_alone(
 ) -> None:
     folder = material / "clients"
     user = server.account(name if name in PLAIN_NAMES else f"{name}@example.com")
-    second = server.account(f"{name}-2@example.com")
+    # A short name: python_caldav.py looks for PARTSTAT=ACCEPTED in text that its library has folded at 75 octets.
+    second = server.account(f"g{CLIENTS.index(name)}@example.com")
     python = os.environ.get("CALDAV_PYTHON", sys.executable)
     commands = {".sh": ["bash"], ".py": [python], ".mjs": [os.environ.get("NODE", "node")]}
     (script,) = [folder / f"{name}{end}" for end in commands if (folder / f"{name}{end}").exists()]
