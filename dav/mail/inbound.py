@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from dav.config import Config
     from dav.scheduling.plan import Arrival
     from dav.urls import Urls
-    from storage.engine import Store
+    from storage.engine import Conn, Store
 
 # Outcomes of a mail for one recipient.
 APPLIED = "applied"  # the calendar has changed
@@ -316,10 +316,10 @@ def _owners(env: Env, post: Post, row: Outgoing | None = None) -> list[Account]:
     return []
 
 
-def _accounts(conn: object, config: Config, addresses: Iterable[str]) -> list[Account]:
+def _accounts(conn: Conn, config: Config, addresses: Iterable[str]) -> list[Account]:
     """The active accounts with these normalised addresses, each once, in order."""
     mails = [mail for mail in map(mail_of, addresses) if mail]
-    found = people.accounts_by_addresses(conn, mails, delimiters=config.auth.recipient_delimiter)  # type: ignore[arg-type]
+    found = people.accounts_by_addresses(conn, mails, delimiters=config.auth.recipient_delimiter)
     unique = {found[mail].id: found[mail] for mail in mails if mail in found}
     return list(unique.values())
 

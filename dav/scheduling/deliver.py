@@ -361,13 +361,12 @@ def put(
     who = who_of(env, owner)
     old = None if existing is None else _stored(ctx, existing)
     new = scheduling_object(described.calendar if described.calendar is not None else _reread(payload.body))
-    moved = False
     desk = Desk(env, new.uid)
+    plan: Plan | None = None
     if implicit.role_of(new, who) and (existing is None or existing.schedule_tag is None):
-        old, moved = _other_copy(ctx, parent, owner, existing, old, new, who, options)
-    plan = implicit.plan_put(old, new, who, replace(options, silent=True) if moved else options)
-    if moved and plan.messages:
-        plan = replace(plan, messages=())
+        plan = _of_other_copy(ctx, owner, existing, new, who, options)
+    if plan is None:
+        plan = implicit.plan_put(old, new, who, options)
     # As it came, to the byte: what we read and write again may lack what stood outside the calendar.
     body = plan.body if plan.body is not None and plan.altered else payload.body
     if plan.messages:
@@ -400,20 +399,14 @@ def _stored(ctx: Ctx, record: ObjectRecord) -> SchedulingObject | None:
         return None
 
 
-def _other_copy(
-    ctx: Ctx,
-    parent: Node,
-    owner: Account,
-    existing: ObjectRecord | None,
-    old: SchedulingObject | None,
-    new: SchedulingObject,
-    who: Who,
-    options: Options,
-) -> tuple[SchedulingObject | None, bool]:
-    """(what the new object replaces, whether it is one that only moves here).
+def _of_other_copy(
+    ctx: Ctx, owner: Account, existing: ObjectRecord | None, new: SchedulingObject, who: Who, options: Options
+) -> Plan | None:
+    """The plan for an object that only moves here, whose other copy is still there; None when there is none.
 
     RFC 6638 §3.2.4.1: the UID of a scheduling object stands once in a home. A client that moves an object by PUT and
-    DELETE is let through: what it stores says the same as the other copy. Raises DavError(403).
+    DELETE is let through: what it stores says the same as the other copy, so there is nothing to tell anybody.
+    Raises DavError(403, unique-scheduling-object-resource).
     """
     seat = seats(env_of(ctx), [owner])[owner.id]
     calendars = {one.id: one for one in seat.calendars}
@@ -421,18 +414,17 @@ def _other_copy(
         if record.schedule_tag is None or (existing is not None and record.id == existing.id):
             continue
         try:
-            other = read_object(body)
-            plan = implicit.plan_put(other, new, who, options)
+            plan = implicit.plan_put(read_object(body), new, who, options)
         except (ItipError, DavError):
             plan = None
-        if plan is None or plan.messages:
-            href = ctx.urls.collection("calendars", owner.name, calendars[record.collection_id].path)
-            raise DavError(
-                403, c("unique-scheduling-object-resource"), "Another object of this home has this UID.",
-                content=href_element(href + encode_segment(record.name)),
-            )  # fmt: skip
-        return other, True
-    return old, False
+        if plan is not None and not plan.messages:
+            return plan
+        href = ctx.urls.collection("calendars", owner.name, calendars[record.collection_id].path)
+        raise DavError(
+            403, c("unique-scheduling-object-resource"), "Another object of this home has this UID.",
+            content=href_element(href + encode_segment(record.name)),
+        )  # fmt: skip
+    return None
 
 
 def _store(

@@ -40,26 +40,7 @@ def with_params(line: Line, changes: Mapping[str, str | None]) -> Line:
     head = name + "".join(parts)
     if head == line.head:
         return line
-    return Line(line.name, line.group, line.value, _folded(f"{head}:{line.value}"), line.number, head)
-
-
-def _folded(text: str) -> bytes:
-    """A line folded before parameters where that fits: CLIENT python-caldav looks for PARTSTAT=… without unfolding."""
-    data = text.encode()
-    parts: list[bytes] = []
-    room = 75
-    while len(data) > room:
-        cut = max(data.rfind(b";", 1, room + 1), data.rfind(b":", 1, room + 1))
-        if cut <= 0:
-            return _rest(parts, data) if parts else fold(text)
-        parts.append(data[:cut])
-        data, room = data[cut:], 74
-    return b"\r\n ".join([*parts, data]) + b"\r\n"
-
-
-def _rest(parts: list[bytes], data: bytes) -> bytes:
-    """The parts, and what is left of the line, folded wherever it must be: a blank counts for its first line."""
-    return b"\r\n ".join(parts) + b"\r\n" + fold(" " + data.decode())
+    return Line(line.name, line.group, line.value, fold(f"{head}:{line.value}"), line.number, head)
 
 
 def _value(text: str) -> str:

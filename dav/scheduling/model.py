@@ -162,14 +162,12 @@ def exdates_of(master: Component | None, zones: Zones, start: Moment | None) -> 
     if master is None:
         return
     for line in master.all("EXDATE"):
-        tzid = line.param("TZID")
         for value in line.value.split(","):
             single = Line(line.name, line.group, value.strip(), b"", line.number, line.head)
             try:
                 yield key_of(single, zones, start), line
             except ValueError:
                 continue
-        del tzid
 
 
 def scheduling_object(calendar: Component | CalendarObject) -> SchedulingObject:
