@@ -15,9 +15,8 @@ from dav.headers import media_type
 from dav.ical.availability import beside, read_availability, unavailable
 from dav.ical.freebusy import busy_of, free_busy_answer, merge_busy
 from dav.ical.lines import Component, Line, LineError, read
-from dav.ical.make import utc_seconds
-from dav.ical.recur import Limits, calendar_object
-from dav.ical.tz import UTC, Zone, named_zone, vtimezone_text_zone
+from dav.ical.recur import Limits, Moment, calendar_object, moment
+from dav.ical.tz import UTC, Zone, Zones, named_zone, vtimezone_text_zone
 from dav.names import c
 from dav.scheduling.model import address_of, attendees_of, organizer_of
 from dav.scheduling.places import Seat, here, seats, who_of
@@ -39,8 +38,8 @@ class Asked:
     uid: str
     organizer: Line
     attendees: dict[str, Line]
-    start_s: int
-    end_s: int
+    start: Moment
+    end: Moment
     mask: str | None
 
 
@@ -66,6 +65,7 @@ def parse(request: Request) -> Asked:
     if len(document.components) != 1 or document.components[0].name != "VCALENDAR":
         raise DavError(403, c("valid-calendar-data"), "Exactly one VCALENDAR is needed.")
     calendar = document.components[0]
+    zones = Zones(calendar)
     # RFC 5546 §3.3.2: one VFREEBUSY with UID, DTSTAMP, ORGANIZER, ATTENDEE, DTSTART and DTEND.
     requests = [item for item in calendar.components if item.name != "VTIMEZONE"]
     if (calendar.value("METHOD") or "").strip().upper() != "REQUEST" or len(requests) != 1:
@@ -78,14 +78,20 @@ def parse(request: Request) -> Asked:
         raise _not_valid("ORGANIZER, ATTENDEE and UID are needed.")
     if len(attendees) > limits.attendees:
         raise DavError(403, c("max-attendees-per-instance"), f"At most {limits.attendees} attendees are taken.")
-    try:
-        start_s, end_s = (utc_seconds(asked.value(name) or "") for name in ("DTSTART", "DTEND"))
-    except ValueError:
-        raise _not_valid("DTSTART and DTEND are needed, in UTC.") from None
-    if end_s <= start_s:
-        raise _not_valid("DTEND must be after DTSTART.")
+    start, end = (_time(asked.first(name), zones) for name in ("DTSTART", "DTEND"))
     mask = asked.first("X-CALENDARSERVER-MASK-UID") or asked.first("MASK-UID")
-    return Asked(asked.first("UID").text, organizer, attendees, start_s, end_s, mask.text if mask else None)  # type: ignore[union-attr]
+    return Asked(asked.first("UID").text, organizer, attendees, start, end, mask.text if mask else None)  # type: ignore[union-attr]
+
+
+def _time(line: Line | None, zones: Zones) -> Moment:
+    """One end of the range. RFC 5545 §3.6.4 wants UTC; CLIENT python-caldav writes the wall clock of the asker."""
+    try:
+        found = None if line is None else moment(line, zones)
+    except ValueError:
+        found = None
+    if found is None or found.kind == "date":
+        raise _not_valid("DTSTART and DTEND are needed, with a time, best in UTC.")
+    return found
 
 
 def _not_valid(detail: str) -> DavError:
@@ -100,6 +106,10 @@ def handle(ctx: Ctx, node: Node, asked: Asked) -> Response:
     who = who_of(env, node.owner)
     if not who.has(address_of(asked.organizer)):
         raise DavError(403, c("valid-organizer"), "ORGANIZER must be an address of the owner of this outbox.")
+    own = UTC if asked.start.zone and asked.end.zone else zone_of(seats(env, [node.owner])[node.owner.id])
+    start_s, end_s = asked.start.seconds(own), asked.end.seconds(own)
+    if end_s <= start_s:
+        raise _not_valid("DTEND must be after DTSTART.")
     found = here(env, asked.attendees)
     places = seats(env, {account.id: account for account in found.values()}.values())
     hidden: set[int] = set()
@@ -109,7 +119,7 @@ def handle(ctx: Ctx, node: Node, asked: Asked) -> Response:
         for record, body in meetings.by_uid(env.conn, calendars, asked.mask):
             if any(who.has(address) for address in _organizers(body)):
                 hidden.add(record.id)
-    busy = busy_times(env, places.values(), asked.start_s, asked.end_s, but=hidden, free_at_most=_most(ctx))
+    busy = busy_times(env, places.values(), start_s, end_s, but=hidden, free_at_most=_most(ctx))
     parts = []
     for address, line in asked.attendees.items():
         account = found.get(address)
@@ -117,9 +127,9 @@ def handle(ctx: Ctx, node: Node, asked: Asked) -> Response:
         if seat is None or seat.inbox is None:
             parts.append(_response(line, _UNKNOWN, b""))
             continue
-        periods = merge_busy(busy[seat.account.id], asked.start_s, asked.end_s)
+        periods = merge_busy(busy[seat.account.id], start_s, end_s)
         answer = free_busy_answer(
-            periods, asked.start_s, asked.end_s, now_s=ctx.now_s, organizer=asked.organizer, attendee=line,
+            periods, start_s, end_s, now_s=ctx.now_s, organizer=asked.organizer, attendee=line,
             uid=asked.uid, method="REPLY",
         )  # fmt: skip
         parts.append(_response(line, _SUCCESS, answer))

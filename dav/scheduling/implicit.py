@@ -166,13 +166,19 @@ def is_answered_elsewhere(new: SchedulingObject, now_s: int) -> bool:
 
 
 def _older(obj: SchedulingObject, than_s: int) -> bool:
-    """Whether the newest of all DTSTAMP, CREATED and LAST-MODIFIED is older; False when there is none."""
-    newest = None
+    """Whether the newest of all CREATED, LAST-MODIFIED and DTSTAMP is older; False without one of the first two.
+
+    Calendars that export write when an object was made. CLIENT python-caldav and scripts like it write a DTSTAMP that
+    never changes, and nothing else.
+    """
+    told = False
+    newest = -1
     for part in obj.parts.values():
-        for name in ("DTSTAMP", "CREATED", "LAST-MODIFIED"):
+        for name in ("CREATED", "LAST-MODIFIED", "DTSTAMP"):
             try:
                 at_s = utc_seconds(part.value(name) or "")
             except ValueError:
                 continue
-            newest = at_s if newest is None else max(newest, at_s)
-    return newest is not None and newest < than_s
+            newest = max(newest, at_s)
+            told = told or name != "DTSTAMP"
+    return told and newest < than_s

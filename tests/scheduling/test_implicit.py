@@ -153,7 +153,7 @@ def test_from_plain_to_meeting_the_number_does_not_fall() -> None:
 IMPORTS = [
     ("with a status", MEETING.replace("ATTENDEE", "ATTENDEE;SCHEDULE-STATUS=1.1")),
     ("with an answer", MEETING.replace("ATTENDEE", "ATTENDEE;PARTSTAT=DECLINED")),
-    ("written long ago", f"{MEETING}DTSTAMP:20260102T080000Z"),
+    ("changed two days ago", f"{MEETING}DTSTAMP:20251001T080000Z\nLAST-MODIFIED:20260102T080000Z"),
     ("written and made long ago", f"{MEETING}DTSTAMP:20251001T080000Z\nCREATED:20250901T080000Z"),
 ]
 
@@ -182,6 +182,7 @@ NO_IMPORTS = [
     ("answer of a guest of the client", f"{MEETING}ATTENDEE;PARTSTAT=ACCEPTED;SCHEDULE-AGENT=CLIENT:{DAN}"),
     ("yesterday, offline", f"{MEETING}DTSTAMP:20260103T100000Z"),
     ("made long ago, written now", f"{MEETING}DTSTAMP:20251001T080000Z\nLAST-MODIFIED:20260104T085900Z"),
+    ("a script whose DTSTAMP never changes", f"{MEETING}DTSTAMP:20210206T080000Z"),
     ("no times that can be read", f"{MEETING}DTSTAMP:20250101T000000"),
     ("to be told", MEETING.replace("ATTENDEE", "ATTENDEE;PARTSTAT=ACCEPTED;SCHEDULE-FORCE-SEND=REQUEST")),
 ]
@@ -198,7 +199,10 @@ def test_a_guest_who_saves_an_invitation_answers_and_one_who_moves_house_does_no
     assert [message.method for message in put(None, obj(accepted), bob).messages] == ["REPLY"]
     from_mail = f"{accepted}DTSTAMP:20251228T100000Z"
     assert [message.method for message in put(None, obj(from_mail), bob).messages] == ["REPLY"]
-    moved = [f"{accepted}DTSTAMP:20251101T100000Z", accepted.replace("ORGANIZER", "ORGANIZER;SCHEDULE-STATUS=2.0")]
+    moved = [
+        f"{accepted}DTSTAMP:20251101T100000Z\nCREATED:20251101T100000Z",
+        accepted.replace("ORGANIZER", "ORGANIZER;SCHEDULE-STATUS=2.0"),
+    ]
     for text in moved:
         assert put(None, obj(text), bob).messages == ()
     assert len(put(None, obj(moved[0]), bob, imports=False).messages) == 1
