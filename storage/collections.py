@@ -306,7 +306,7 @@ def _collection(row: Row) -> Collection:
     components = tuple(row[12].split(",")) if row[12] else ()
     return Collection(
         row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7], row[8], row[9], row[10], row[11], components,
-        row[13] == 1, row[14], row[15], row[16], row[17],
+        row[13] == 1, row[14], row[15], row[16], row[17], row[18], row[19],
     )  # fmt: skip
 
 
@@ -317,7 +317,7 @@ _UPDATES: dict[frozenset[str], Statement] = {}
 _COLUMNS = (
     _c.c.id, _c.c.owner_id, _a.c.name, _c.c.area, _c.c.path, _c.c.parent_id, _c.c.kind, _c.c.key, _c.c.display_name,
     _c.c.description, _c.c.time_zone, _c.c.time_zone_id, _c.c.components, _c.c.transparent, _c.c.change_seq,
-    _c.c.props_seq, _c.c.created_s, _c.c.modified_s,
+    _c.c.props_seq, _c.c.created_s, _c.c.modified_s, _c.c.origin, _c.c.source_id,
 )  # fmt: skip
 _live = _c.c.deleted_s.is_(None)
 

@@ -43,7 +43,8 @@ class Collection:
     collection). components: iCalendar component names that it takes; () = no restriction. transparent: RFC 6638 §9.1.
     change_seq: rises by one for every change of a member. props_seq: rises with every change of its own properties.
     key: an opaque unique string that never changes (resource-id, push topics). time_zone: the VTIMEZONE text a client
-    set; time_zone_id: the IANA name, when known.
+    set; time_zone_id: the IANA name, when known. origin: of ORIGINS; source_id: the collection of somebody else that a
+    "shared" one stands for.
     """
 
     id: int
@@ -64,6 +65,8 @@ class Collection:
     props_seq: int
     created_s: int
     modified_s: int
+    origin: str = ""
+    source_id: int | None = None
 
     @property
     def name(self) -> str:
@@ -295,3 +298,30 @@ class Booking:
 
 BOOKING_MODES = ("manual", "automatic", "accept", "decline")
 BOOKING_CONFLICTS = ("decline", "partial")
+
+
+# What keeps a collection: its owner, somebody else (a place for a shared one), an outside feed, the owner's contacts.
+ORIGINS = ("", "shared", "feed", "birthdays")
+# What a share gives, the least first: busy times only, reading, changing members, all that the owner may.
+ACCESS = ("busy", "read", "write", "owner")
+SHARE_STATES = ("pending", "accepted", "declined")
+# RFC 5545 §3.8.1.3, the least secret first; ObjectIndex.secrecy is the place in it.
+SECRECY = ("PUBLIC", "CONFIDENTIAL", "PRIVATE")
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Who may see or change a collection. As the table shares has it; grantee: "12", "all" or "mailto:…"."""
+
+    id: int
+    collection_id: int
+    grantee: str
+    grantee_id: int | None
+    access: str
+    state: str
+    key: str
+    address: str
+    common_name: str
+    summary: str
+    created_s: int
+    changed_s: int

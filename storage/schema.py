@@ -112,6 +112,17 @@ collections = sa.Table(
     _int("created_s"),
     _int("modified_s"),
     sa.Column("deleted_s", Int),
+    # What the server keeps itself: "shared" (a place in the home of source_id, somebody else's collection), "feed" (an
+    # outside calendar that is followed), "birthdays". "" for all that belongs to the account.
+    _text("origin", ""),
+    sa.Column("source_id", Int),
+    sa.Index(
+        "ux_collections_source",
+        "source_id",
+        "owner_id",
+        unique=True,
+        **_where("deleted_s IS NULL AND source_id IS NOT NULL"),
+    ),
     sa.Index("ux_collections_path", "owner_id", "area", "path", unique=True, **_where("deleted_s IS NULL")),
     sa.Index("ux_collections_key", "key", unique=True),
     sa.Index("ix_collections_parent", "parent_id", "position", "id"),
@@ -161,6 +172,10 @@ objects = sa.Table(
     _int("indexed_to_s"),
     _int("instances_digest"),  # of the rows in instances, 0 when there are none: equal ones are not written again
     sa.Column("summary", Text),
+    # What its most secret component asks for (RFC 5545 §3.8.1.3): 0 PUBLIC, 1 CONFIDENTIAL, 2 PRIVATE; null where it
+    # was written before this was kept: the body says. secret_seq: its change_seq when this last rose, 0 if never.
+    sa.Column("secrecy", Int),
+    _int("secret_seq", 0),
     sa.Index("ux_objects_name", "collection_id", "name", unique=True),
     sa.Index("ux_objects_change_seq", "collection_id", "change_seq", unique=True),
     sa.Index("ux_objects_uid", "collection_id", "uid", "uid_tie", unique=True, **_where("uid IS NOT NULL")),
@@ -217,6 +232,8 @@ tombstones = sa.Table(
     sa.Column("collection_id", Int, sa.ForeignKey("collections.id"), primary_key=True),
     sa.Column("name", Text, primary_key=True),
     _int("change_seq"),
+    sa.Column("secrecy", Int),  # of what is gone, as in objects
+    _int("secret_seq", 0),
     sa.Index("ux_tombstones_change_seq", "collection_id", "change_seq", unique=True),
     sqlite_with_rowid=False,
     sqlite_strict=True,
@@ -385,6 +402,7 @@ mail_queue = sa.Table(
     _text("answer"),
     _text("status"),
     sa.Column("calendar", Bytes, nullable=False),
+    sa.Column("actor_id", Int),  # who wrote it for the account, null for itself
     sa.Index("ux_mail_queue_message_key", "message_key", unique=True),
     sa.Index("ix_mail_queue_due", "not_before_s", "id", **_where("ended_s IS NULL")),
     sa.Index("ix_mail_queue_thread", "uid", "account_id", "recipient_key", "id"),
@@ -501,6 +519,133 @@ freebusy_links = sa.Table(
     sa.Column("account_id", Int, sa.ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False),
     _int("created_s"),
     sa.Index("ix_freebusy_links_account_id", "account_id"),
+    sqlite_with_rowid=False,
+    sqlite_strict=True,
+)
+
+
+# Who may see or change whose collection. grantee: "12" for the account (also a group), "all" for everybody who signs
+# in, "mailto:…" for somebody without an account. access: of records.ACCESS. state: of records.SHARE_STATES, for the
+# account itself; for groups and "all" it is "accepted" and share_answers says what their members want. key: an opaque
+# unique string that names the invitation.
+shares = sa.Table(
+    "shares",
+    metadata,
+    _id(),
+    sa.Column("collection_id", Int, sa.ForeignKey("collections.id", ondelete="CASCADE"), nullable=False),
+    _text("grantee"),
+    sa.Column("grantee_id", Int, sa.ForeignKey("accounts.id", ondelete="CASCADE")),
+    _text("access"),
+    _text("state"),
+    _text("key"),
+    _text("address"),
+    _text("common_name"),
+    _text("summary"),
+    _int("created_s"),
+    _int("changed_s"),
+    sa.Index("ux_shares_grantee", "collection_id", "grantee", unique=True),
+    sa.Index("ix_shares_grantee_id", "grantee_id", **_where("grantee_id IS NOT NULL")),
+    sa.Index("ix_shares_all", "collection_id", **_where("grantee = 'all'")),
+    sa.Index("ux_shares_key", "key", unique=True),
+    sqlite_autoincrement=True,
+    sqlite_strict=True,
+)
+
+# What a member of a group, or anybody where "all" may, wants of a share: "accepted" or "declined".
+share_answers = sa.Table(
+    "share_answers",
+    metadata,
+    sa.Column("share_id", Int, sa.ForeignKey("shares.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    sa.Column(
+        "account_id", Int, sa.ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    ),
+    _text("state"),
+    sa.Index("ix_share_answers_account_id", "account_id"),
+    sqlite_with_rowid=False,
+    sqlite_strict=True,
+)
+
+# Groups. source: the back end that said so, "" for by hand.
+members = sa.Table(
+    "members",
+    metadata,
+    *(
+        sa.Column(name, Int, sa.ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True, autoincrement=False)
+        for name in ("group_id", "member_id")
+    ),
+    _text("source", ""),
+    sa.Index("ix_members_member_id", "member_id"),
+    sqlite_with_rowid=False,
+    sqlite_strict=True,
+)
+
+# What somebody else than the owner keeps for himself at a shared object: his alarms, and lines of the whole.
+overlays = sa.Table(
+    "overlays",
+    metadata,
+    sa.Column("object_id", Int, sa.ForeignKey("objects.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    sa.Column(
+        "account_id", Int, sa.ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    ),
+    _text("digest"),
+    sa.Column("content", Bytes, nullable=False),
+    sa.Index("ix_overlays_account_id", "account_id"),
+    sqlite_strict=True,
+)
+
+# Published collections. secret: what stands in the address, which its owner may read again. mode: "whole" or "busy".
+feeds_out = sa.Table(
+    "feeds_out",
+    metadata,
+    _id(),
+    sa.Column("collection_id", Int, sa.ForeignKey("collections.id", ondelete="CASCADE"), nullable=False),
+    _text("secret"),
+    _text("mode"),
+    _text("label"),
+    _int("created_s"),
+    sa.Index("ux_feeds_out_secret", "secret", unique=True),
+    sa.Index("ix_feeds_out_collection_id", "collection_id"),
+    sqlite_autoincrement=True,
+    sqlite_strict=True,
+)
+
+# Outside calendars that the server follows, one a collection of origin "feed". etag, last_modified: of the last good
+# answer, as they came. digest: SHA-256 in hex of its body. error: "" while all is well. holder: who fetches now.
+feeds_in = sa.Table(
+    "feeds_in",
+    metadata,
+    sa.Column(
+        "collection_id", Int, sa.ForeignKey("collections.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    ),
+    _text("url"),
+    _text("etag", ""),
+    _text("last_modified", ""),
+    _text("digest", ""),
+    _text("error", ""),
+    _text("holder", ""),
+    _text("strip", ""),  # of "alarms", "attachments", "todos", joined with ","
+    sa.Column("interval_s", Int),  # what the user wants; null for what the feed or the setting says
+    sa.Column("checked_s", Int),
+    sa.Column("good_s", Int),
+    _int("next_s"),
+    _int("failures", 0),
+    _text("notes", ""),  # what of it could not be kept, a line each
+    sa.Index("ix_feeds_in_next_s", "next_s"),
+    sqlite_strict=True,
+)
+
+# What an import has brought over, so that it can go on and be repeated. source: which import; item: where it was there.
+imported = sa.Table(
+    "imported",
+    metadata,
+    sa.Column(
+        "account_id", Int, sa.ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    ),
+    sa.Column("source", Text, primary_key=True),
+    sa.Column("item", Text, primary_key=True),
+    _text("etag"),
+    _text("target"),
+    _int("at_s"),
     sqlite_with_rowid=False,
     sqlite_strict=True,
 )

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from .conftest import missing
+from .scripts import client_script
 from .servers import PASSWORD, Server, clean_environment
 
 CLIENTS = (
@@ -54,7 +55,7 @@ def test_a_real_client_works_from_the_root_address_alone(
     second = server.account(f"g{CLIENTS.index(name)}@example.com")
     python = os.environ.get("CALDAV_PYTHON", sys.executable)
     commands = {".sh": ["bash"], ".py": [python], ".mjs": [os.environ.get("NODE", "node")]}
-    (script,) = [folder / f"{name}{end}" for end in commands if (folder / f"{name}{end}").exists()]
+    script = client_script(folder, name, tmp_path)
     run = subprocess.run(
         [*commands[script.suffix], str(script)],
         cwd=tmp_path,

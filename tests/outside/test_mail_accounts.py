@@ -21,6 +21,7 @@ import pytest
 
 from .conftest import TROUBLE, missing
 from .mailserver import MailServer
+from .scripts import client_script
 from .servers import Server, clean_environment
 from .wire import Answer, Dav, event, items
 
@@ -304,7 +305,7 @@ def test_a_real_client_signs_in_with_the_mail_password(
 ) -> None:
     password = "Mail-password-7"
     first, second = (mail.add(f"c{secrets.token_hex(4)}", password) for _ in range(2))
-    script = next(file for file in sorted((material / "clients").glob(f"{client}.*")) if file.suffix in (".sh", ".py"))
+    script = client_script(material / "clients", client, tmp_path)
     run = subprocess.run(
         ["bash" if script.suffix == ".sh" else sys.executable, str(script)],
         cwd=tmp_path,
