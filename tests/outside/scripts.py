@@ -13,7 +13,7 @@ _QUIET = '    m.js("await new Promise(r => setTimeout(r, 3000));")\n'
 
 
 def client_script(folder: Path, name: str, tmp_path: Path) -> Path:
-    """The script of the client `name`: the one in `folder`, or, where it races with its own client, a copy that waits."""
+    """The script of the client `name` in `folder`; where it races with its own client, a copy that waits."""
     (script,) = [found for end in _ENDS if (found := folder / f"{name}{end}").exists()]
     if name != "thunderbird":
         return script
