@@ -24,6 +24,7 @@ _PATH_CHARS_MAX = 64 * 1024
 _SAFE = "!$&'()*+,;=:~-._"  # RFC 3986 pchar without "@": Apple's clients want %40 (one spelling, always the same)
 _PLAIN = re.compile(r"[A-Za-z0-9!$&'()*+,;=:~\-._]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+_OTHER_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,8 @@ class Urls:
         """The place of a percent-encoded path.
 
         Raises DavError(404) for what is not ours, DavError(400) for paths that name nothing anywhere: encoded slashes,
-        "." and ".." segments, control characters, bytes that are not UTF-8; and DavError(414) for over-long names.
+        "." and ".." segments, control characters (but for a line feed in the name of a member), bytes that are not
+        UTF-8; and DavError(414) for over-long names.
         """
         if len(raw_path) > _PATH_CHARS_MAX:  # of a request it cannot be longer; of an address in a body it can
             raise DavError(414, detail="The address is too long.")
@@ -67,7 +69,11 @@ class Urls:
             if raw_path != self.base and not raw_path.startswith(self.base + "/"):
                 raise DavError(404, detail="This address is outside the prefix that this server is mounted at.")
             raw_path = raw_path[len(self.base) :] or "/"
-        parts = [decode_segment(part) for part in raw_path.split("/") if part]
+        parts = [part for part in raw_path.split("/") if part]
+        # A program that names its objects by their UIDs may put a line feed into a name. It is one like others where
+        # names are only identifiers; the log and every href show it percent-encoded.
+        named = parts[:1] == ["dav"] and parts[1:2] in (["calendars"], ["addressbooks"])
+        parts = [decode_segment(part, line_feed=named and index == 4) for index, part in enumerate(parts)]
         slash = raw_path.endswith("/")
         if not parts:
             return Place("host")
@@ -132,14 +138,17 @@ class Urls:
         return f"{self.base}/dav/{area}/"
 
 
-def decode_segment(segment: str) -> str:
-    """One path segment, percent-decoded once, NFC. Raises DavError(400), DavError(414) for a name that is too long."""
+def decode_segment(segment: str, *, line_feed: bool = False) -> str:
+    """One path segment, percent-decoded once, NFC. line_feed: whether one may stand in it.
+
+    Raises DavError(400), DavError(414) for a name that is too long.
+    """
     if "%" in segment or not segment.isascii():
         try:
             segment = nfc(unquote_to_bytes(segment).decode())
         except UnicodeDecodeError:
             raise DavError(400, detail="The path is not UTF-8.") from None
-    if segment in (".", "..") or "/" in segment or _CONTROL.search(segment):
+    if segment in (".", "..") or "/" in segment or (_OTHER_CONTROL if line_feed else _CONTROL).search(segment):
         raise DavError(400, detail="The path has a segment that cannot be a name.")
     if len(segment) > NAME_BYTES_MAX // 4 and len(segment.encode()) > NAME_BYTES_MAX:
         raise DavError(414, detail=f"A name in the path is longer than {NAME_BYTES_MAX} bytes.")

@@ -41,6 +41,16 @@ def test_a_path_that_cannot_be_a_name_is_400_for_every_method(alice: Client, met
     assert alice.request(method, path, event("x") if method == "PUT" else b"").status == 400
 
 
+def test_a_line_feed_in_the_name_of_a_member_is_a_name_like_others_and_always_percent_encoded(alice: Client) -> None:
+    path = CALENDAR + "a%0Ab.ics"
+    assert alice.put(path, event("x\\ny")).status == 201
+    assert alice.get(path).status == 200
+    assert list(alice.propfind(CALENDAR, [d("getetag")], depth=1)) == ["/dav/" + CALENDAR, "/dav/" + path]
+    assert alice.delete(path).status == 204
+    for elsewhere in ("/dav/calendars/alice/a%0Ab/", "/dav/files/alice/x/a%0Ab", "/dav/calendars/al%0Aice/c/x.ics"):
+        assert alice.request("PROPFIND", elsewhere).status == 400, elsewhere
+
+
 def test_percent_signs_are_decoded_once(alice: Client) -> None:
     assert alice.put(CALENDAR + "a%252Fb.ics", event("x")).status == 201
     assert CALENDAR.join(("/dav/", "a%252Fb.ics")) in alice.propfind(CALENDAR, [d("getetag")], depth=1)
