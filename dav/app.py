@@ -22,6 +22,8 @@ from dav import access, observe
 from dav.auth import Authenticator, SignedIn
 from dav.context import Ctx, LeaveLane, Method, Request, Response
 from dav.errors import DavError, from_storage
+from dav.feeds import publish
+from dav.feeds.address import PATH as FEEDS_PATH
 from dav.methods import METHODS
 from dav.methods.options import dav_header
 from dav.methods.report import Asked
@@ -29,6 +31,7 @@ from dav.spool import Abandoned, Bodies, Held, NoRoom, Room, Spool
 from dav.urls import Place, Urls
 from dav.version import VERSION
 from dav.web import free_busy, guest, pages
+from dav.web.limit import network_of
 from dav.xml import comment, document, split_clark, wrap
 from storage import accounts, collections
 from storage.blobs import BlobWriter
@@ -84,6 +87,7 @@ class Davenport:
         home = Route("/", self._home_page, methods=list(_PAGE_METHODS))
         site = guest.Site(config, store, self.urls, lambda: self.now(), self._in_thread)
         open_to_all = (*guest.routes(site), *free_busy.routes(site))
+        self.feeds = publish.Door(config, store, self.urls, lambda: self.now())
         self.web = Starlette(routes=[home, *pages.token_routes(config), *open_to_all, *pages.ROUTES])
         # A stream keeps its connection between two turns in a thread. Were all connections theirs, the threads would
         # wait for a connection, and the streams for a thread.
@@ -124,6 +128,8 @@ class Davenport:
             await self._page(RedirectResponse(self.urls.root(), 301), scope, receive, send, raw_path)
         elif path.startswith("/dav/") or path == "/dav":
             await self._dav(scope, receive, send, raw_path)
+        elif path.startswith(FEEDS_PATH):
+            await self._published(scope, send, raw_path, path[len(FEEDS_PATH) :])
         elif path in ("", "/") and scope["method"] not in _PAGE_METHODS:
             await self._dav(scope, receive, send, raw_path or "/")
         else:
@@ -152,6 +158,47 @@ class Davenport:
         base = self.config.server.public_url or f"{request.url.scheme}://{request.url.netloc}"
         body = pages.home_page(base.rstrip("/") + self.urls.host(), version=VERSION)
         return WebResponse(body, headers=dict(pages.HEADERS))
+
+    # ---- published collections ---------------------------------------------------------------------------------------
+
+    async def _published(self, scope: Scope, send: Send, raw_path: str, rest: str) -> None:
+        """A request for what is published (dav/feeds/publish.py): no sign-in, and no body is read."""
+        started = time.perf_counter()
+        headers = _headers(scope)
+        exchange = _Exchange(observe.request_id(), scope["method"], raw_path, "authorization" in headers)
+        sender = _Sender(send, exchange, publish.ROBOTS)
+        request = Request(
+            scope["method"], Place("none"), headers, b"", self.config, self.urls, scope.get("scheme", "http"),
+            headers.get("host", ""), scope.get("query_string", b"").decode("latin-1"), now_s=int(self.now()),
+        )  # fmt: skip
+        client = network_of(scope["client"][0] if scope.get("client") else "")
+        answer = functools.partial(self.feeds.answer, request, rest, client, gzip=_accepts_gzip(headers))
+        try:
+            try:
+                response = await self._in_lane(answer)
+            except DavError as error:
+                response = error_response(error)
+            if response.stream is not None:
+                await self._stream(sender, headers, response)
+            else:
+                await self._send(sender, headers, response)
+        except _ClientGone:
+            exchange.status = 499
+        except Exception as error:
+            observe.log_failure(exchange.id, error)
+            if not sender.begun:
+                await self._send(sender, headers, Response(500, _PLAIN, f"Error {exchange.id}.\n".encode()))
+        finally:
+            _log(exchange, started)
+
+    async def _in_lane(self, answer: Callable[..., Response]) -> Response:
+        """The answer, made where this stands if it is short and the store is SQLite, else in a thread."""
+        if self._fast_lane:
+            try:
+                return answer(lane=True)
+            except LeaveLane:
+                pass
+        return await self._in_thread(functools.partial(answer, lane=False))  # type: ignore[no-any-return]
 
     # ---- one DAV request ---------------------------------------------------------------------------------------------
 
@@ -274,7 +321,8 @@ class Davenport:
         if isinstance(parsed, Asked):
             exchange.report = split_clark(parsed.report.name)[1]
         try:
-            with transaction(self.store, write=method.writes) as conn:
+            short = method.writes and _is_short_write(request)
+            with transaction(self.store, write=method.writes, short=short) as conn:
                 account = accounts.account_by_id(conn, signed.account_id)
                 if account is None or not account.active or account.auth_seq != signed.auth_seq:
                     raise Stale
@@ -510,6 +558,11 @@ def _is_short(request: Request) -> bool:
     if len(request.body) <= _SHORT_BODY_BYTES and b"sync-collection" in request.body:
         return True
     return len(request.body) <= _SHORT_MULTIGET_BYTES and b"-multiget" in request.body
+
+
+def _is_short_write(request: Request) -> bool:
+    """Whether a request changes one resource, which takes milliseconds, so that others may wait for its commit."""
+    return request.method in ("PUT", "DELETE", "PROPPATCH", "LOCK", "UNLOCK", "MOVE") and not request.place.slash
 
 
 def _nobody(app: Davenport, request: Request) -> Ctx:

@@ -33,28 +33,31 @@ class WriterQueue:
     def __init__(self, database: Path) -> None:
         self._paths = (Path(f"{database}.lock"), Path(f"{database}.turn"))
         self._guard = threading.Lock()
-        self._waiting: deque[threading.Lock] = deque()
+        self._waiting: deque[tuple[threading.Lock, bool]] = deque()
         self._busy = False
         self._holds_file = False
         self._handovers = 0
         self._files: tuple[int, int] | None = None
         self._owner_pid = 0
 
-    def acquire(self, timeout_s: float) -> None:
-        """Wait for the right to write. Raises StoreBusy after timeout_s seconds."""
+    def acquire(self, timeout_s: float, *, joins: bool = False) -> None:
+        """Wait for the right to write. Raises StoreBusy after timeout_s seconds.
+
+        joins: whether it may be given the right with a transaction of those before it still open, see pass_on.
+        """
         deadline = time.monotonic() + timeout_s
         with self._guard:
             if self._busy:
                 turn = threading.Lock()
                 turn.acquire()
-                self._waiting.append(turn)
+                self._waiting.append((turn, joins))
             else:
                 self._busy = True
                 turn = None
         if turn is not None and not turn.acquire(timeout=max(0.0, timeout_s)):
             with self._guard:
                 try:
-                    self._waiting.remove(turn)
+                    self._waiting.remove((turn, joins))
                 except ValueError:
                     pass  # it was handed to us in the last moment
                 else:
@@ -76,6 +79,14 @@ class WriterQueue:
             self._unlock_file()
         self._next()
 
+    def pass_on(self) -> bool:
+        """Hand the right to the next thread of this process as it stands, if there is one that joins. Else False."""
+        with self._guard:
+            if not self._waiting or not self._waiting[0][1]:
+                return False
+            self._waiting.popleft()[0].release()
+            return True
+
     def waiting(self) -> int:
         """How many threads of this process stand in the queue."""
         return len(self._waiting)
@@ -91,7 +102,7 @@ class WriterQueue:
         """Hand the process's turn to its next thread. Called by the thread that has it."""
         with self._guard:
             if self._waiting:
-                self._waiting.popleft().release()
+                self._waiting.popleft()[0].release()
                 return
             self._busy = False
         # Nobody stands behind us: whoever comes now begins with the file locks.
