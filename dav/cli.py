@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from dav import cli_auth, cli_mail, cli_mail_in, cli_share
+from dav import cli_auth, cli_feeds, cli_import, cli_import_more, cli_mail, cli_mail_in, cli_share, cli_subscribe
 from dav import config as settings
 from dav.cli_kit import DONE, MISUSED, REFUSED, STDIN_PASSWORD_MAX, Command, Opened, Refused, Run, find, note, now_s
 from dav.config import Config, ConfigError
@@ -133,7 +133,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--kind",
         choices=("individual", "group", "room", "resource"),
         default="individual",
-        help="what it is; rooms and resources need no password and answer invitations by themselves",
+        help="what it is; all but individual need no password; rooms and resources answer invitations by themselves",
     )
 
 
@@ -203,7 +203,7 @@ def _account_add(arguments: argparse.Namespace, config: Config) -> int:
                 if accounts.account_by_name(conn, name) is not None:
                     raise Refused(f"There is an account {name!r} already.")
             password, shown, hashed = "", False, None
-            if arguments.kind not in ("room", "resource") or arguments.password_stdin or arguments.generate:
+            if arguments.kind == "individual" or arguments.password_stdin or arguments.generate:
                 password, shown = _new_password(arguments)
                 hashed = _hash(password)
             with transaction(store, write=True) as conn:
@@ -304,6 +304,7 @@ def _account_set_password(arguments: argparse.Namespace, config: Config) -> int:
 
 
 def _account_language(arguments: argparse.Namespace, config: Config) -> int:
+    from dav.derived import birthdays
     from dav.ical.tz import named_zone
     from dav.mail.texts import LANGUAGES, language_of
     from storage import accounts
@@ -325,6 +326,8 @@ def _account_language(arguments: argparse.Namespace, config: Config) -> int:
             if changes:
                 accounts.update_account(conn, account.id, **changes)
         locale, zone_name = changes.get("locale", account.locale), changes.get("time_zone", account.time_zone)
+        if locale != account.locale:
+            birthdays.say_anew(store, config, account.id, now_s=now_s())
     print(f"language   {locale or '-'}\ntime zone  {zone_name or '-'}")
     return DONE
 
@@ -338,12 +341,14 @@ def _account_enable(arguments: argparse.Namespace, config: Config) -> int:
 
 
 def _set_active(name: str, config: Config, active: bool) -> int:
-    from storage import accounts
+    from storage import accounts, shares
     from storage.engine import transaction
 
     with Opened(config) as store, transaction(store, write=True) as conn:
         account = find(conn, name)
         accounts.set_active(conn, account.id, active)
+        if account.kind == "group":
+            shares.settle(conn, account_id=account.id, now_s=now_s())
         note(conn, account.id, "account enabled" if active else "account disabled")
     print(
         f"{account.name} can sign in again."
@@ -478,9 +483,12 @@ GROUPS = {
     "account address": "the e-mail addresses at which an account is invited",
     "config": "about the settings",
     **cli_auth.GROUPS,
+    **cli_feeds.GROUPS,
+    **cli_import.GROUPS,
     **cli_mail.GROUPS,
     **cli_mail_in.GROUPS,
     **cli_share.GROUPS,
+    **cli_subscribe.GROUPS,
 }
 
 COMMANDS: tuple[Command, ...] = (
@@ -509,9 +517,13 @@ COMMANDS: tuple[Command, ...] = (
     Command("account address add", "add an address", _address_add_arguments, _address_add),
     Command("account address remove", "remove an address", _address_arguments, _address_remove),
     *cli_auth.COMMANDS,
+    *cli_feeds.COMMANDS,
+    *cli_import.COMMANDS,
+    *cli_import_more.COMMANDS,
     *cli_mail.COMMANDS,
     *cli_mail_in.COMMANDS,
     *cli_share.COMMANDS,
+    *cli_subscribe.COMMANDS,
     Command("check", "verify that everything in the database fits together", _nothing, _check),
     Command(
         "restored",

@@ -90,9 +90,14 @@ def note(conn: Conn, account_id: int, action: str, *, subject: str = "", detail:
     from storage import audit
 
     audit.note(
-        conn, at_s=now_s(), account_id=account_id, actor=f"shell:{_user()}", action=action, subject=subject,
+        conn, at_s=now_s(), account_id=account_id, actor=shell(), action=action, subject=subject,
         detail=detail,
     )  # fmt: skip
+
+
+def shell() -> str:
+    """How the audit names who types the commands."""
+    return f"shell:{_user()}"
 
 
 def _user() -> str:

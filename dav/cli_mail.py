@@ -76,6 +76,7 @@ def _show(arguments: argparse.Namespace, config: Config) -> int:
     due = row.not_before_s if row.state in ("held", "sending") else None
     rows = [
         ("account", names[row.account_id]),
+        ("written by", names.get(row.actor_id or row.account_id, "-")),
         ("to", f"{row.recipient_name} <{row.recipient}>" if row.recipient_name else row.recipient),
         ("from", f"{row.sender_name} <{row.sender}>" if row.sender_name else row.sender),
         ("method", f"{row.method}, sequence {row.sequence}"),
@@ -204,10 +205,9 @@ def _names(conn: Conn, rows: list[Outgoing]) -> dict[int, str]:
     from storage import accounts
 
     found: dict[int, str] = {}
-    for row in rows:
-        if row.account_id not in found:
-            account = accounts.account_by_id(conn, row.account_id)
-            found[row.account_id] = account.name if account is not None else "-"
+    for account_id in {one for row in rows for one in (row.account_id, row.actor_id) if one is not None}:
+        account = accounts.account_by_id(conn, account_id)
+        found[account_id] = account.name if account is not None else "-"
     return found
 
 

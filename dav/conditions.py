@@ -5,19 +5,22 @@ Evaluated inside the transaction over nodes that were loaded there, after privil
 
 from __future__ import annotations
 
-from dav import sync, tree
+from dav import access, shown, sync, tree
 from dav.context import Ctx, Node
 from dav.errors import DavError
 from dav.headers import Condition, Preconditions, preconditions
 from dav.locks import path_of, root_href
 from dav.names import d
 from dav.target import Target
-from dav.urls import Place
+from dav.target import of_spot as target_of
+from dav.urls import HOME_AREAS, Place
 from dav.xml import href_element
 from storage import locks
 from storage.records import Lock
 
 # Entity tags of a card in another vCard version than the stored one: the stored tag and the version.
+# What a notice adds for the DAV: form; see dav.sharing.notices.
+DAV_VARIANT = "-dav"
 CARD_VARIANTS = {"3.0": "-v3", "4.0": "-v4"}
 # The same of calendar data whose time zones were added or left out (RFC 7809 §3.1.3).
 ZONE_VARIANTS = {True: "-tz1", False: "-tz0"}
@@ -33,7 +36,9 @@ def etags_of(node: Node | None) -> tuple[str, ...]:
     if node is None:
         return ()
     if node.object is not None:
-        etag = node.object.etag
+        etag = shown.etag(node)
+        if node.collection is not None and node.collection.kind == "notifications":
+            return etag, etag + DAV_VARIANT
     elif node.collection is not None and node.kind in ("calendar", "addressbook"):
         etag = collection_etag(node)
     else:
@@ -44,7 +49,7 @@ def etags_of(node: Node | None) -> tuple[str, ...]:
 def collection_etag(node: Node) -> str:
     """The tag of a collection's own representation: it changes with its members and with its properties."""
     assert node.collection is not None
-    return f"{node.collection.key}-{sync.state(node.collection):x}"
+    return f"{sync.key_of(node)}-{sync.state(node):x}"
 
 
 # ---- the entity headers ----------------------------------------------------------------------------------------
@@ -84,7 +89,7 @@ def check_entity(wanted: Preconditions, node: Node | None) -> None:
         raise failed()
     # RFC 6638 §8.3: only scheduling objects have a tag, so on anything else the condition cannot hold.
     if wanted.schedule_tag is not None:
-        tag = node.object.schedule_tag if node is not None and node.object is not None else None
+        tag = node.object.schedule_tag if node is not None and node.object is not None and shown.told(node) else None
         if tag != wanted.schedule_tag:
             raise failed("The schedule tag is another one.")
 
@@ -111,8 +116,8 @@ def _other(ctx: Ctx, place: Place | None) -> Target | None:
     """The resource that a tagged list is about; None when it is nowhere or not for this account's eyes."""
     if place is None or not place.account:
         return None
-    owner = tree.owner_of(ctx, place.account)
-    return None if owner is None else Target(place, owner, tree.find(ctx, place), None)
+    here = tree.spot(ctx, place) if place.area in HOME_AREAS and access.may_enter(ctx, place.area) else None
+    return None if here is None else target_of(ctx, place, here)
 
 
 def _state(ctx: Ctx, target: Target | None) -> tuple[tuple[str, ...], frozenset[str]]:
@@ -134,10 +139,11 @@ def _holds(condition: Condition, etags: tuple[str, ...], tokens: frozenset[str])
 # ---- locks -----------------------------------------------------------------------------------------------------
 
 
-def check_locks(ctx: Ctx, wanted: Preconditions, *held: list[Lock]) -> None:
+def check_locks(ctx: Ctx, wanted: Preconditions, near: Node | None, *held: list[Lock]) -> None:
     """Each argument holds the locks of one place: a token of one of them, which this account made, must be submitted.
 
-    One is enough because several locks on one place are all shared (RFC 4918 §6.2, §6.4, §7.5).
+    near: a node at hand there, for the addresses that are told. One token is enough because several locks on one place
+    are all shared (RFC 4918 §6.2, §6.4, §7.5).
     Raises DavError(423, lock-token-submitted) naming the roots of the locks whose token is missing.
     """
     missing = [
@@ -146,7 +152,7 @@ def check_locks(ctx: Ctx, wanted: Preconditions, *held: list[Lock]) -> None:
         if group and not any(lock.token in wanted.tokens and lock.account_id == ctx.account.id for lock in group)
     ]
     if missing:
-        hrefs = "".join(dict.fromkeys(href_element(root_href(ctx, lock)) for lock in missing[:100]))
+        hrefs = "".join(dict.fromkeys(href_element(root_href(ctx, lock, near)) for lock in missing[:100]))
         raise DavError(423, d("lock-token-submitted"), "The resource is locked.", content=hrefs)
 
 
@@ -154,8 +160,7 @@ def _of_parent(ctx: Ctx, target: Target) -> list[Lock]:
     """The locks that guard the membership of the collection above the target (RFC 4918 §7.4)."""
     if target.parent is None:
         return []
-    place = target.place
-    return locks.locks_covering(ctx.conn, target.owner.id, place.area, place.parent_path, now_s=ctx.now_s)
+    return locks.locks_covering(ctx.conn, target.owner.id, target.place.area, target.parent_path, now_s=ctx.now_s)
 
 
 def _below(ctx: Ctx, target: Target) -> list[list[Lock]]:
@@ -176,7 +181,7 @@ def check_change(ctx: Ctx, wanted: Preconditions, target: Target) -> None:
     """Before the content or the properties of what is at the target change."""
     check_entity(wanted, target.node)
     check_if(ctx, wanted, target)
-    check_locks(ctx, wanted, target.covering(ctx))
+    check_locks(ctx, wanted, target.node, target.covering(ctx))
 
 
 def check_creation(ctx: Ctx, wanted: Preconditions, target: Target) -> None:
@@ -188,7 +193,7 @@ def check_creation(ctx: Ctx, wanted: Preconditions, target: Target) -> None:
 
 def check_creation_locks(ctx: Ctx, wanted: Preconditions, target: Target) -> None:
     """The locks alone, as for the destination of COPY and MOVE, to which the entity headers do not apply."""
-    check_locks(ctx, wanted, _of_parent(ctx, target))
+    check_locks(ctx, wanted, target.parent, _of_parent(ctx, target))
 
 
 def check_removal(ctx: Ctx, wanted: Preconditions, target: Target) -> None:
@@ -200,7 +205,7 @@ def check_removal(ctx: Ctx, wanted: Preconditions, target: Target) -> None:
 
 def check_removal_locks(ctx: Ctx, wanted: Preconditions, target: Target) -> None:
     """The locks alone, as above."""
-    check_locks(ctx, wanted, target.covering(ctx), _of_parent(ctx, target), *_below(ctx, target))
+    check_locks(ctx, wanted, target.node, target.covering(ctx), _of_parent(ctx, target), *_below(ctx, target))
 
 
 def check_write(ctx: Ctx, node: Node) -> None:
@@ -209,5 +214,9 @@ def check_write(ctx: Ctx, node: Node) -> None:
     if node.collection is None or node.owner is None:
         check_entity(wanted, node)
         return
-    place = Place(node.collection.area, node.owner.name, path_of(node), node.object is None)
-    check_change(ctx, wanted, Target(place, node.owner, node, None))
+    # Of what is shared the lock is on the owner's address, and the entity tag is the reader's.
+    path = path_of(node)
+    place = Place(node.collection.area, node.owner.name, path, node.object is None)
+    if node.mount is not None:
+        place = ctx.request.place
+    check_change(ctx, wanted, Target(place, node.owner, node, None, path))

@@ -312,6 +312,18 @@ def _read_listen(text: str) -> str:
     return f"{_read_host(host)}:{port}" if ":" not in host.strip("[]") else f"[{_read_host(host)}]:{port}"
 
 
+def _read_strip(text: str) -> tuple[str, ...]:
+    words = tuple(_words(text.lower()))
+    if words == ("nothing",):
+        return ()
+    for word in words:
+        if word not in ("alarms", "attachments", "todos"):
+            raise ValueError(f"{word!r} is not known; alarms, attachments, todos or nothing")
+    if not words or len(set(words)) != len(words):
+        raise ValueError("one or more of alarms, attachments and todos are needed, or nothing")
+    return words
+
+
 def _read_folders(text: str) -> tuple[str, ...]:
     folders = tuple(word.strip() for word in text.split(",") if word.strip())
     if not folders or len(folders) > 20 or any(len(folder) > 200 or not folder.isprintable() for folder in folders):
@@ -507,6 +519,11 @@ class AuthLdapConfig:
         "(|(member={dn})(uniqueMember={dn})(memberUid={uid}))",
         Reader(_read_template("dn", "uid", "name")),
         "What of the group proves a member, for directories without memberOf: {dn}, {uid} or {name} of the person.",
+    )
+    group_accounts: str = _option(
+        "",
+        Reader(_read_template("cn")),
+        "What the group account of a group in memberOf is called here, such as {cn}@example.org. Empty: no groups.",
     )
     timeout_seconds: int = _option(5, _number(1, 60), "How long one step (connect, search, bind) may take.")
     threads: int = _option(8, _number(1, 64), "Checks that one worker does at the same time.")
@@ -1009,9 +1026,140 @@ class SchedulingConfig:
         _choice("ignore", "ask", "add"),
         "Somebody who is no guest answers an invitation: ignore, ask the organizer, or add to the guests.",
     )
+    hide_cancelled: bool = _option(
+        False, _FLAG, "Take what is called off out of the calendars of its guests, instead of showing it as cancelled."
+    )
+    like_calendar_server: bool = _option(
+        False,
+        _FLAG,
+        "Do as Apple's Calendar Server where the standards leave room: an invitation without answer leaves its guest "
+        "free, each change raises SEQUENCE and is announced to all guests here, instances by themselves.",
+    )
     inbox_days: int = _option(
         60, _number(1, 3650), "Days for which a message stays in the scheduling inbox that no program has removed."
     )
+
+
+@dataclass(frozen=True, slots=True)
+class SharingConfig:
+    """What others see of what is shared with them, or of what they keep for somebody."""
+
+    administrators: str = _option(
+        "none",
+        _choice("none", "read", "all"),
+        "What administrators may do in everybody's homes: nothing, read, or all that the owner may.",
+    )
+    private: str = _option(
+        "hidden",
+        _choice("hidden", "busy"),
+        "What others see of an event marked PRIVATE: nothing at all, or a busy time without any words.",
+    )
+    confidential: str = _option(
+        "busy", _choice("busy", "full"), "What others see of an event marked CONFIDENTIAL: a busy time, or all of it."
+    )
+    delegates_see_private: bool = _option(
+        False, _FLAG, "Delegates see private and confidential events as the one does for whom they act."
+    )
+    accept: str = _option(
+        "ask",
+        _choice("ask", "at-once"),
+        "What somebody shares is there for the other after a yes, or at once: where programs are used that cannot ask.",
+    )
+    everybody: bool = _option(True, _FLAG, "Anybody may share a collection with everybody who signs in.")
+    outsiders: bool = _option(
+        True, _FLAG, "Who is invited by an e-mail address that is nobody's here is sent the address of a feed."
+    )
+    people: int = _option(200, _number(1, 10_000), "Most people, groups and addresses that share one collection.")
+    notices: int = _option(200, _number(1, 10_000), "Most notices of invitations that are kept for one account.")
+
+
+@dataclass(frozen=True, slots=True)
+class FeedsConfig:
+    """Calendars and address books that anybody may read at a secret address (published_), outside ones (followed_)."""
+
+    published: bool = _option(True, _FLAG, "Collections may be published; without it every published address is void.")
+    published_most: int = _option(20, _number(1, 1000), "Most addresses that one collection may have.")
+    published_refresh_minutes: int = _option(
+        60, _number(5, 10_080), "How often a program that follows a published calendar is told to ask again."
+    )
+    published_requests: int = _option(
+        600, _number(10, 1_000_000), "Most requests a minute from one network for published addresses, to each worker."
+    )
+    published_downloads: int = _option(
+        60, _number(1, 1_000_000), "How many of those may be sent the whole; one that has the newest is not counted."
+    )
+    published_memory: int = _option(
+        16 * _MIB, _size(0, 16 * _GIB), "Bytes of published calendars, compressed, that each worker keeps ready."
+    )
+    published_page: bool = _option(True, _FLAG, "A published address also has a page for people.")
+    published_page_weeks: int = _option(6, _number(1, 53), "How many weeks that page shows at once.")
+    published_page_events: int = _option(500, _number(1, 5000), "Most events, or contacts, that it shows at once.")
+    followed: bool = _option(
+        True, _FLAG, "Calendars elsewhere may be followed: the server fetches them. Without it they stay as they are."
+    )
+    followed_most: int = _option(50, _number(1, 10_000), "Most calendars that one account may follow.")
+    followed_minutes: int = _option(
+        120, _number(5, 10_080), "How often they are fetched, where neither their owner nor the calendar itself says."
+    )
+    followed_minutes_least: int = _option(15, _number(1, 10_080), "Never more often than that, whoever asks for it.")
+    followed_bytes: int = _option(10 * _MIB, _size(1024, _GIB), "Largest calendar that is taken, uncompressed.")
+    followed_events: int = _option(20_000, _number(1, 1_000_000), "Most events and tasks that are taken of one.")
+    followed_seconds: int = _option(60, _number(1, 3600), "How long one calendar may take to arrive.")
+    followed_at_once: int = _option(4, _number(1, 100), "How many each worker fetches at the same time.")
+    followed_strip: tuple[str, ...] = _option(
+        ("alarms",),
+        Reader(_read_strip, lambda names: " ".join(names) or "nothing"),
+        "What is left out unless its owner says otherwise: alarms, attachments, todos, or nothing.",
+    )
+    followed_shrink_percent: int = _option(
+        50, _number(1, 100), "When more than this goes missing at once, the calendar must say so twice to be believed."
+    )
+    followed_private_networks: bool = _option(
+        False, _FLAG, "Fetch from private networks and this machine too: only where all accounts are trusted."
+    )
+    followed_insecure_redirects: bool = _option(False, _FLAG, "Follow an address with https that leads to one without.")
+    followed_ca_file: str = _option(
+        "", _PATH, "PEM file of further certificate authorities to trust when calendars are fetched."
+    )
+    followed_from_apple: bool = _option(
+        False, _FLAG, "Follow what Apple's programs subscribe to as well, so that other programs see it too."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DerivedConfig:
+    """Calendars that the server makes itself from what an account has."""
+
+    birthdays: bool = _option(
+        False,
+        _FLAG,
+        "A calendar of the birthdays and anniversaries in the contacts, unless `davenport birthdays off` was said.",
+    )
+    birthdays_most: int = _option(10_000, _number(1, 1_000_000), "Most dates in such a calendar.")
+
+
+@dataclass(frozen=True, slots=True)
+class ImportsConfig:
+    """What `davenport import` reads at most; objects have the limits of [limits] besides."""
+
+    file_bytes: int = _option(
+        64 * _MIB,
+        _size(_MIB, 16 * _GIB),
+        "Largest file of calendar objects or contacts; to take it apart takes up to twenty times as much memory.",
+    )
+    files: int = _option(1_000_000, _number(1, 100_000_000), "Most files in a folder with all below it, or in a zip.")
+    zip_bytes: int = _option(64 * _GIB, _size(_MIB, 16 * 1024 * _GIB), "Most bytes that a zip may unpack to.")
+    zip_ratio: int = _option(
+        500, _number(10, 2000), "How many times its packed size a file of more than 1 MiB in a zip may have."
+    )
+    depth: int = _option(64, _number(1, 1000), "How deep folders may nest.")
+    answer_bytes: int = _option(64 * _MIB, _size(_MIB, _GIB), "Longest answer of another server, unpacked.")
+    answer_seconds: int = _option(900, _number(1, 86_400), "Longest time that one answer of another server may take.")
+    tries: int = _option(7, _number(1, 100), "How often another server is asked when it is busy or the line breaks.")
+    wait_max_seconds: int = _option(
+        120, _number(1, 86_400), "Longest wait before the next try, whatever the other server asks for."
+    )
+    listed: int = _option(200_000, _number(100, 10_000_000), "Most resources in one answer of another server.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -1044,6 +1192,10 @@ class Config:
     mail: MailConfig = field(default_factory=MailConfig)
     mail_in: MailInConfig = field(default_factory=MailInConfig)
     scheduling: SchedulingConfig = field(default_factory=SchedulingConfig)
+    sharing: SharingConfig = field(default_factory=SharingConfig)
+    feeds: FeedsConfig = field(default_factory=FeedsConfig)
+    derived: DerivedConfig = field(default_factory=DerivedConfig)
+    imports: ImportsConfig = field(default_factory=ImportsConfig)
     path: Path | None = None
 
 
@@ -1070,6 +1222,10 @@ SECTIONS: dict[str, type[Any]] = {
     "mail": MailConfig,
     "mail_in": MailInConfig,
     "scheduling": SchedulingConfig,
+    "sharing": SharingConfig,
+    "feeds": FeedsConfig,
+    "derived": DerivedConfig,
+    "imports": ImportsConfig,
 }
 
 
@@ -1235,7 +1391,8 @@ def _resolve(config: Config) -> Config:
         )
     _check_smtp(config)
     _check_mail_in(config)
-    with_files = [name for name in SECTIONS if name.startswith("auth_") or name in ("mail_accounts", "smtp", "mail_in")]
+    others = ("mail_accounts", "smtp", "mail_in", "feeds")
+    with_files = [name for name in SECTIONS if name.startswith("auth_") or name in others]
     back_ends = {name: _absolute(getattr(config, name), folder) for name in with_files}
     return dataclasses.replace(config, server=server, database=DatabaseConfig(url=url, files=str(files)), **back_ends)
 

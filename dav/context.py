@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from storage.records import Account, Blob, Collection, ObjectRecord
+from storage.records import Account, Blob, Collection, ObjectRecord, Share
 
 if TYPE_CHECKING:
     from dav.auth.backend import Scope
     from dav.config import Config
     from dav.ical.tz import Zone
+    from dav.privacy import View
     from dav.urls import Place, Urls
     from storage.blobs import BlobWriter
     from storage.engine import Conn, Store
@@ -54,7 +55,8 @@ class Ctx:
 
     lane: the request is being answered on the event loop's thread, so nothing may take long (docs/decisions.md).
     expanded: how much of limits.expand_instances this request has used up. scope: what the credentials are limited to;
-    None for all that the account may do.
+    None for all that the account may do. homes: other people's homes that were looked up, by folded name. lists: the
+    access lists of homes, by owner and area.
     """
 
     conn: Conn
@@ -67,6 +69,8 @@ class Ctx:
     lane: bool = False
     expanded: int = 0
     scope: Scope | None = None
+    homes: dict[str, Any] = field(default_factory=dict)
+    lists: dict[tuple[int, str], Any] = field(default_factory=dict)
 
     def leave_lane(self) -> None:
         """To be called before work that may take longer than a millisecond. Raises LeaveLane in the fast lane."""
@@ -80,7 +84,15 @@ class Node:
 
     kind: see dav.tree.KINDS. owner: the account whose home or principal it is; None above the homes.
     zone: the zone for floating times when the request names one. body, dead, locks (the DAV:activelock elements that
-    cover it): filled beforehand by whoever answers about many nodes, so that no getter asks the store row by row.
+    cover it), published (the address at which it is, "" for none, and that at which it would be), shares (those of a
+    collection, where the reader may know them): filled beforehand by whoever answers about many nodes, so that no
+    getter asks the store row by row.
+
+    What is somebody else's: relation is what the signed-in account is there (dav.access.RELATIONS), "" for the owner.
+    view: how it is shown; None: as it is stored. With a view, body is what is shown, never what is stored, and overlay
+    is what the reader keeps for himself at a member: (digest, content), ("", b"") for nothing. mount: the row in the
+    reader's home through which it was reached; collection and owner are then those of the source, and href is the
+    address in the reader's home.
     """
 
     kind: str
@@ -92,6 +104,20 @@ class Node:
     dead: dict[str, str] | None = None
     zone: Zone | None = None
     locks: str | None = None
+    relation: str = ""
+    view: View | None = None
+    mount: Collection | None = None
+    overlay: tuple[str, bytes] = ("", b"")
+    published: tuple[str, str] | None = None
+    shares: tuple[Share, ...] | None = None
+
+    @property
+    def front(self) -> Collection | None:
+        """The row that has the name and the properties of a collection: the mount of a shared one, else its own."""
+        mount = self.mount
+        if mount is not None and self.collection is not None and mount.source_id == self.collection.id:
+            return mount
+        return self.collection
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dav.errors import DavError
+from dav.ical.secrecy import PUBLIC
 from dav.methods.put import describe
+from dav.privacy import secrecy_of_body
 from storage import jobs as leases
 from storage import mailcopy, meetings, objects, purge
 from storage.engine import transaction
@@ -82,6 +84,21 @@ def extend_horizon(store: Store, config: Config, now_s: int) -> str:
     return f"Indexed {done} recurring objects further ahead." if done else ""
 
 
+def classify(store: Store, config: Config, now_s: int) -> str:
+    """Notes how secret objects are that were stored before that was kept (an update), so that shares need not look."""
+    done = 0
+    while True:
+        with transaction(store) as conn:
+            found = objects.unclassified(conn, EXTEND_BATCH)
+        known = [(record, secrecy_of_body(body) if record.component else PUBLIC) for record, body in found]
+        if not known:
+            return f"Noted of {done} objects who may see them." if done else ""
+        with transaction(store, write=True) as conn:
+            objects.classify(conn, known)
+        done += len(known)
+        time.sleep(PAUSE_S)
+
+
 def purge_history(store: Store, config: Config, now_s: int) -> str:
     """Removes for good what is older than history.days, ended locks, and files that nothing refers to."""
     gone = purge.purge(store, now_s=now_s, history_s=config.history.days * DAY_S)
@@ -101,7 +118,7 @@ def refresh_people(store: Store, config: Config, now_s: int) -> str:
     """Asks the mail side at which addresses people can be invited, and who is not there any more."""
     from dav.auth.refresh import refresh_people as refresh
 
-    return refresh(store, config)
+    return refresh(store, config, now_s)
 
 
 def purge_sign_in(store: Store, config: Config, now_s: int) -> str:
@@ -114,6 +131,13 @@ def purge_scheduling(store: Store, config: Config, now_s: int) -> str:
     """Removes what scheduling keeps only for a time: old mail, marks of used messages, messages put aside, bounces."""
     gone = purge.purge_scheduling(store, now_s=now_s, kept_s=config.mail_in.kept_days * DAY_S)
     return f"Removed {gone} rows about messages of long ago." if gone else ""
+
+
+def follow_apple(store: Store, config: Config, now_s: int) -> str:
+    """Follows what Apple's programs subscribe to (feeds.followed_from_apple)."""
+    from dav.feeds.apple import follow_apple as follow
+
+    return follow(store, config, now_s)
 
 
 def copy_accounts(store: Store, config: Config, now_s: int) -> str:
@@ -137,6 +161,13 @@ def purge_inboxes(store: Store, config: Config, now_s: int) -> str:
         time.sleep(PAUSE_S)
 
 
+def make_birthdays(store: Store, config: Config, now_s: int) -> str:
+    """Gives everybody with contacts a calendar of their birthdays (derived.birthdays)."""
+    from dav.derived.birthdays import turn_on_for_all
+
+    return turn_on_for_all(store, config, now_s)
+
+
 JOBS = (
     Job("purge", 3600, purge_history),
     Job("purge-sign-in", 3600, purge_sign_in),
@@ -144,6 +175,9 @@ JOBS = (
     Job("purge-scheduling", 3600, purge_scheduling),
     Job("refresh-people", 3600, refresh_people),
     Job("extend-horizon", 6 * 3600, extend_horizon),
+    Job("classify", 6 * 3600, classify),
+    Job("follow-apple", 300, follow_apple, lambda config: config.feeds.followed and config.feeds.followed_from_apple),
+    Job("birthdays", 600, make_birthdays, lambda config: config.derived.birthdays),
     Job("copy-accounts", 20, copy_accounts, lambda config: bool(config.mail_accounts.file)),
 )
 

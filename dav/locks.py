@@ -7,7 +7,7 @@ from dav.context import Ctx, Node
 from dav.urls import encode_segment
 from dav.xml import href_element
 from storage import accounts, collections, locks
-from storage.records import Lock
+from storage.records import Collection, Lock
 
 
 def path_of(node: Node) -> str:
@@ -23,23 +23,28 @@ def lockdiscovery(ctx: Ctx, node: Node) -> str:
     if node.collection is None or node.owner is None:
         return ""
     found = locks.locks_covering(ctx.conn, node.owner.id, node.collection.area, path_of(node), now_s=ctx.now_s)
-    return "".join(active_lock(ctx, lock) for lock in found)
+    return "".join(active_lock(ctx, lock, node) for lock in found)
 
 
-def active_lock(ctx: Ctx, lock: Lock) -> str:
-    """DAV:activelock (RFC 4918 §14.1). The time-out shown is what is left of it."""
+def active_lock(ctx: Ctx, lock: Lock, near: Node | None = None) -> str:
+    """DAV:activelock (RFC 4918 §14.1). The time-out shown is what is left of it. near: as for root_href."""
     scope = "<D:shared/>" if lock.shared else "<D:exclusive/>"
     depth = "infinity" if lock.depth_infinity else "0"
     left_s = max(0, lock.expires_s - ctx.now_s)
     return (
         f"<D:activelock><D:lockscope>{scope}</D:lockscope><D:locktype><D:write/></D:locktype><D:depth>{depth}</D:depth>"
         f"{lock.owner}<D:timeout>Second-{left_s}</D:timeout><D:locktoken>{href_element(lock.token)}</D:locktoken>"
-        f"<D:lockroot>{href_element(root_href(ctx, lock))}</D:lockroot></D:activelock>"
+        f"<D:lockroot>{href_element(root_href(ctx, lock, near))}</D:lockroot></D:activelock>"
     )
 
 
-def root_href(ctx: Ctx, lock: Lock) -> str:
-    """The address that was locked, in its canonical spelling."""
+def root_href(ctx: Ctx, lock: Lock, near: Node | None = None) -> str:
+    """The address that was locked, in its canonical spelling.
+
+    near: a node that it covers, or is below. Where that is seen through a mount the address is the one there.
+    """
+    if near is not None and near.mount is not None and near.collection is not None:
+        return _through_mount(ctx, lock, near, near.mount)
     owner = ctx.account if lock.owner_id == ctx.account.id else accounts.account_by_id(ctx.conn, lock.owner_id)
     if owner is None:
         return ctx.urls.area_root(lock.area)
@@ -49,3 +54,18 @@ def root_href(ctx: Ctx, lock: Lock) -> str:
     above, _, name = lock.path.rpartition("/")
     base = ctx.urls.collection(lock.area, owner.name, parent.path if parent is not None else above)
     return base + encode_segment(name)
+
+
+def _through_mount(ctx: Ctx, lock: Lock, near: Node, mount: Collection) -> str:
+    """The locked address in the reader's home; that of the mount for what is above, which is not his to know."""
+    root = ctx.urls.collection(mount.area, mount.owner_name, mount.path)
+    assert near.collection is not None
+    # How deep the node stands in the mounted collection says where in its path that ends.
+    inside = near.href.removeprefix(root).rstrip("/").count("/") + 1 if near.href != root else 0
+    parts = path_of(near).split("/")
+    source = "/".join(parts[: len(parts) - inside])
+    if lock.path == source or not lock.path.startswith(source + "/"):
+        return root
+    tail = lock.path[len(source) + 1 :].split("/")
+    href = root + "/".join(map(encode_segment, tail))
+    return near.href if lock.path == path_of(near) else href

@@ -26,6 +26,7 @@ FIRST_COLLECTIONS: tuple[tuple[str, str, str, str | None, tuple[str, ...]], ...]
     ("calendars", "tasks", "calendar", "Tasks", ("VTODO",)),
     ("calendars", "inbox", "inbox", None, ()),
     ("calendars", "outbox", "outbox", None, ()),
+    ("calendars", "notifications", "notifications", None, ()),
     ("addressbooks", "contacts", "addressbook", "Contacts", ()),
 )
 
@@ -73,7 +74,7 @@ def provision(
     addresses: Iterable[str] = (),
     source: str = "",
 ) -> Account:
-    """Makes an account with its first calendar, task list, address book, inbox and outbox; returns it.
+    """Makes an account with its first calendar, task list, address book, inbox, outbox and notices; returns it.
 
     A name that is an e-mail address is also the primary address. Raises NameUnusable, storage.errors.NameTaken.
     source: the back end at whose yes it is made; which addresses it has, that back end says (dav.auth.people).

@@ -42,7 +42,7 @@ _log = logging.getLogger("davenport.serve")
 def serve(config: Config, *, first_start: bool = False) -> int:
     """Runs the server until SIGTERM or SIGINT; returns the exit status. first_start: make a first account."""
     observe.configure(config.log.level)
-    problem = _check_certificate(config) or _check_backends(config) or _check_smtp(config)
+    problem = _check_certificate(config) or _check_backends(config) or _check_smtp(config) or _check_feeds(config)
     if problem:
         print(problem, file=sys.stderr)
         return EXIT_FAILED
@@ -121,6 +121,7 @@ def preload() -> None:
     import uvloop
 
     import dav.app
+    import dav.feeds.follow
     import dav.jobs
     import dav.mail.smtp
     import dav.wire  # noqa: F401
@@ -183,6 +184,7 @@ async def _worker(
     import uvicorn
 
     from dav import app, jobs, provision
+    from dav.feeds import follow
     from dav.mail import smtp
     from dav.wire import BoundedProtocol, TrustedProxies
     from storage import migrate
@@ -226,6 +228,7 @@ async def _worker(
         asyncio.create_task(jobs.run_for_ever(store, config)),
         *_mail_in(store, config, doors),
         asyncio.create_task(sender.run_for_ever()),
+        asyncio.create_task(follow.run_for_ever(store, config)),
     ]
     try:
         server.should_exit = stop.asked
@@ -322,6 +325,18 @@ def _check_smtp(config: Config) -> str:
     except (OSError, ssl.SSLError) as error:
         name = smtp.ca_file if isinstance(error, ssl.SSLError) else error.filename or smtp.ca_file
         return f"A file of [smtp] cannot be used ({name}): {error.strerror or error}."
+    return ""
+
+
+def _check_feeds(config: Config) -> str:
+    """What is wrong with the file that fetching calendars needs, as a sentence; "" when nothing is."""
+    if not (config.feeds.followed and config.feeds.followed_ca_file):
+        return ""
+    try:
+        ssl.create_default_context().load_verify_locations(config.feeds.followed_ca_file)
+    except (OSError, ssl.SSLError) as error:
+        reason = error.strerror or error
+        return f"The file of feeds.followed_ca_file cannot be used ({config.feeds.followed_ca_file}): {reason}."
     return ""
 
 

@@ -9,7 +9,7 @@ from dav.context import Ctx, Node
 from dav.errors import DavError
 from dav.names import d
 from dav.urls import HOME_AREAS, Place
-from storage import collections, locks, objects
+from storage import collections, locks
 from storage.records import Account, Lock
 
 
@@ -17,33 +17,33 @@ from storage.records import Account, Lock
 class Target:
     """An address in a home. node: what is there, or None. parent: the collection it is or would be in; None for a home.
 
-    path: as in Collection.path and Lock.path, so that locks can be asked for.
+    owner, path: in whose home it is in truth and where, as in Collection.path and Lock.path, so that locks can be asked
+    for: of what is shared, the owner's.
     """
 
     place: Place
     owner: Account
     node: Node | None
     parent: Node | None
+    path: str
     _covering: list[Lock] | None = field(default=None)
 
     @property
-    def path(self) -> str:
-        return self.place.path
+    def parent_path(self) -> str:
+        return self.path.rpartition("/")[0]
 
     def covering(self, ctx: Ctx) -> list[Lock]:
         """The locks on this address, and those of infinite depth above it; asked for once."""
         if self._covering is None:
-            self._covering = locks.locks_covering(
-                ctx.conn, self.owner.id, self.place.area, self.place.path, now_s=ctx.now_s
-            )
+            self._covering = locks.locks_covering(ctx.conn, self.owner.id, self.place.area, self.path, now_s=ctx.now_s)
         return self._covering
 
 
 def resolve(ctx: Ctx, place: Place) -> Target:
     """The target of a write, with its collection's row locked until the transaction ends.
 
-    Two statements, and the locking one on PostgreSQL. Raises DavError(403, need-privileges) for another account's home
-    and for what is in no home, without telling whether anything is there.
+    Two statements in the own home, and the locking one on PostgreSQL. Raises DavError(403, need-privileges) for what in
+    another account's home is not for this one, and for what is in no home, without telling whether anything is there.
     """
     (target,) = resolve_all(ctx, place)
     return target
@@ -55,25 +55,29 @@ def resolve_all(ctx: Ctx, *places: Place) -> list[Target]:
     for place in places:
         if place.area not in HOME_AREAS or not place.account:
             raise access.denied(ctx.urls.root(), d("bind"))
-        owner = tree.owner_of(ctx, place.account)
-        if owner is None:
+        if tree.is_own(ctx, place.account):
+            access.enter(ctx, place)
+        here = tree.spot(ctx, place) if access.may_enter(ctx, place.area) else None
+        if here is None:
             raise tree.foreign(ctx, place)
-        access.enter(ctx, place)
-        found.append((place, owner, *collections.resolve(ctx.conn, owner.name, place.area, place.path)))
-    ids = {one.id for _, _, collection, parent in found for one in (collection, parent) if one is not None}
+        found.append((place, here))
+    ids: set[int] = set()
+    for _, here in found:
+        for node in (here.collection, here.above):
+            if node is not None and node.collection is not None:
+                # The rows of what is there and, of a mount, its own.
+                ids.update(one.id for one in (node.collection, node.front) if one is not None)
     # The members are read after this, so that what a precondition sees is what the write then changes.
     collections.lock_collections(ctx.conn, sorted(ids))
-    targets = []
-    for place, owner, collection, parent in found:
-        node = None
-        if collection is not None:
-            node = tree.collection_node(ctx, owner, collection)
-        elif parent is not None:
-            record = objects.object_by_name(ctx.conn, parent.id, place.name)
-            node = None if record is None else tree.member_node(ctx, owner, parent, record)
-        above = tree.collection_node(ctx, owner, parent) if parent is not None and place.path else None
-        targets.append(Target(place, owner, node, above))
-    return targets
+    return [of_spot(ctx, place, here) for place, here in found]
+
+
+def of_spot(ctx: Ctx, place: Place, here: tree.Spot) -> Target:
+    """The target of a place that was found."""
+    node = here.collection
+    if node is None and here.above is not None:
+        node = tree.member(ctx, here.above, place.name)
+    return Target(place, here.owner, node, here.above if place.path else None, here.path)
 
 
 def require_node(target: Target) -> Node:

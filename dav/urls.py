@@ -88,7 +88,8 @@ class Urls:
             raise DavError(404, detail="There is nothing at this address.")
         if len(parts) == 2:
             return Place(area, slash=slash)
-        return Place(area, parts[2], "/".join(parts[3:]), slash)
+        account = _once_more(parts[2]) if area == "principals" else parts[2]
+        return Place(area, account, "/".join(parts[3:]), slash)
 
     def parse_href(self, href: str) -> Place | None:
         """The place of an href in a body: an absolute path or an absolute URL; None when it is not ours.
@@ -136,6 +137,15 @@ class Urls:
 
     def area_root(self, area: str) -> str:
         return f"{self.base}/dav/{area}/"
+
+
+def _once_more(name: str) -> str:
+    """An account's name from the address of a principal, decoded once.
+
+    CLIENT Thunderbird 153: encodes the address of its principal again, and does without invitations when there is
+    nothing at it. Where a name should have its @ there is no other one.
+    """
+    return name.replace("%40", "@") if "%40" in name and "@" not in name else name
 
 
 def decode_segment(segment: str, *, line_feed: bool = False) -> str:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from dav.errors import DavError
 from dav.filters.collation import unicode_casemap
 from dav.ical.lines import Component, Document, Line, LineError, content_lines, escape, fold, make_line, read, unescape
+from dav.ical.secrecy import secrecy_of_lines
 from dav.names import cr
 from dav.vcard_convert import convert_card, name_of
 from dav.vcard_lines import property_lines
@@ -197,7 +198,8 @@ def index_card(card: CardObject) -> ObjectIndex:
             if summary is None and line.name == "FN":
                 summary = text
     columns = tuple((_COLUMNS[name], "\n".join(texts)) for name, texts in found.items())
-    return ObjectIndex(uid=card.uid, component="VCARD", summary=summary, text=columns)
+    secrecy = secrecy_of_lines([line for line in card.lines if line.name == "CLASS"])
+    return ObjectIndex(uid=card.uid, component="VCARD", summary=summary, text=columns, secrecy=secrecy)
 
 
 def convert(body: bytes, version: str) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -232,14 +233,20 @@ def update_account(conn: Conn, account_id: int, **changes: Any) -> None:
     _found(statement.run(conn, account_id=account_id, **params), account_id)
 
 
-def remove_account(conn: Conn, account_id: int) -> None:
+def remove_account(conn: Conn, account_id: int, *, now_s: int | None = None) -> None:
     """Remove the account and everything it owns, for good: nothing is kept in the history. Raises NotFound.
 
-    Blobs stay until purge_blobs finds that nothing refers to them.
+    What it shared goes from the homes of others, and what a group was given from those of its members. Blobs stay
+    until purge_blobs finds that nothing refers to them. now_s: by the clock when it is not said.
     """
+    from storage import shares  # which is built on this module
+
+    now_s = int(time.time()) if now_s is None else now_s
+    people = shares.before_removal(conn, account_id, now_s=now_s)
     for statement in _REMOVALS:
         statement.run(conn, account_id=account_id)
     _found(_DELETE.run(conn, account_id=account_id), account_id)
+    shares.settle_accounts(conn, people, now_s=now_s)
 
 
 def add_address(conn: Conn, account_id: int, address: str, *, primary: bool = False) -> None:

@@ -9,14 +9,17 @@ from typing import Any
 import sqlalchemy as sa
 
 from storage import schema
-from storage.accounts import NAME_BYTES_MAX, add_usage, fold
+from storage.accounts import _COLUMNS as _ACCOUNT
+from storage.accounts import NAME_BYTES_MAX, _accounts, add_usage, fold
 from storage.engine import Conn, Row, Statement, byte_length, clean, one_of
 from storage.errors import NameTaken, NameTooLong, NotFound, QuotaExceeded
-from storage.records import Collection
+from storage.records import Account, Collection
 from storage.text import nfc
 
 # Longest path in bytes as UTF-8: an index entry of PostgreSQL ends at 2.7 KB.
 PATH_BYTES_MAX = 2400
+# How many collections may stand in each other for line() to look at them.
+LINE_MAX = 100
 
 _c = schema.collections
 _a = schema.accounts
@@ -38,6 +41,25 @@ def resolve(conn: Conn, owner_name: str, area: str, path: str) -> tuple[Collecti
         else:
             parent = _collection(row)
     return exact, parent
+
+
+def line(conn: Conn, owner_id: int, area: str, path: str) -> list[Collection]:
+    """The live collections at `path` and above it, the home first. One statement; [] for a path beyond any nesting."""
+    path = normal_path(path)
+    if path.count("/") >= LINE_MAX:
+        path = ""
+    paths = ["", *(path[:index] for index, char in enumerate(path) if char == "/"), path]
+    rows = _LINE.all(conn, owner_id=owner_id, area=area, paths=conn.array(dict.fromkeys(paths)))
+    return sorted(map(_collection, rows), key=lambda one: len(one.path))
+
+
+def sources_of(conn: Conn, ids: Iterable[int]) -> dict[int, tuple[Collection, Account]]:
+    """By id: live collections, and the accounts that own them, with their addresses. One statement."""
+    rows: dict[int, list[Row]] = {}
+    for row in _SOURCES.all(conn, ids=conn.array(ids)):
+        rows.setdefault(row[0], []).append(row)
+    width = len(_COLUMNS)
+    return {key: (_collection(some[0]), _accounts([row[width:] for row in some])[0]) for key, some in rows.items()}
 
 
 def home(conn: Conn, account_id: int, area: str) -> Collection:
@@ -143,9 +165,13 @@ def touch_properties(conn: Conn, collection_id: int, *, now_s: int) -> None:
 def delete_collection(conn: Conn, collection: Collection, *, now_s: int) -> None:
     """Hide the collection and all below it. Its name is free at once; what it held stays until the purge.
 
-    Leaves a tombstone in its parent, so that a sync of the parent reports it. Raises NotFound when it has gone before.
+    Where others have it in their homes because it was shared, it goes too (shares.unmount_everywhere). Leaves a
+    tombstone in its parent, so that a sync of the parent reports it. Raises NotFound when it has gone before.
     """
+    from storage import shares  # which is built on this module
+
     ids = _lock_tree(conn, collection)
+    shares.unmount_everywhere(conn, ids, now_s=now_s)
     _leave_tombstone(conn, collection, now_s=now_s)
     _HIDE.run(conn, ids=conn.array(ids), now_s=now_s)
     size = _SIZE.scalar(conn, ids=conn.array(ids))
@@ -341,6 +367,21 @@ _RESOLVE = Statement(
         _c.c.area == sa.bindparam("area"),
         _c.c.path.in_([sa.bindparam("path"), sa.bindparam("above")]),
     )
+)
+_LINE = Statement(
+    _select(
+        _c.c.owner_id == sa.bindparam("owner_id"),
+        _c.c.area == sa.bindparam("area"),
+        one_of(_c.c.path, "paths"),
+    )
+)
+_SOURCES = Statement(
+    sa.select(*_COLUMNS, *_ACCOUNT, schema.addresses.c.address)
+    .select_from(
+        _c.join(_a, _a.c.id == _c.c.owner_id).outerjoin(schema.addresses, schema.addresses.c.account_id == _a.c.id)
+    )
+    .where(one_of(_c.c.id, "ids", integers=True), _live)
+    .order_by(_c.c.id, schema.addresses.c.is_primary.desc(), schema.addresses.c.id)
 )
 _HOME = Statement(
     _select(_c.c.owner_id == sa.bindparam("account_id"), _c.c.area == sa.bindparam("area"), _c.c.path == "")

@@ -37,6 +37,12 @@ def make_secret(conn: Conn) -> bytes:
     return found
 
 
+def prepare(connection: sa.Connection) -> None:
+    """Make the secret while the store is made or migrated: who only reads cannot make it, and may need it first."""
+    if connection.execute(sa.select(_m.c.key).where(_m.c.key == _KEY)).first() is None:
+        connection.execute(_m.insert().values(key=_KEY, value=secrets.token_hex(32)))
+
+
 def void_links(conn: Conn, before_s: int) -> None:
     """End all links that were made before. The secret stays: bounces are known by it. Needs a write transaction."""
     _DROP_SINCE.run(conn)

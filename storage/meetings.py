@@ -59,7 +59,10 @@ class Writing:
 
 
 def calendars_of(conn: Conn, owner_ids: Iterable[int]) -> dict[int, list[Collection]]:
-    """By account: the live collections directly in its calendar home, in their order. One statement."""
+    """By account: the live collections directly in its calendar home, in their order, but what others share with it.
+
+    One statement.
+    """
     found: dict[int, list[Collection]] = {}
     for row in _CALENDARS_OF.all(conn, ids=conn.array(owner_ids)):
         found.setdefault(row[1], []).append(_collection(row))
@@ -72,7 +75,7 @@ def by_uid(conn: Conn, collection_ids: Iterable[int], uid: str) -> list[tuple[Ob
     Scheduling objects first, and of several the oldest: a copy does not take the place of what it was made from.
     """
     rows = _BY_UID.all(conn, ids=conn.array(collection_ids), uid=objects.stored_uid(uid))
-    return [(objects._record(row), row[14] or b"") for row in rows]
+    return [(objects._record(row), row[objects._WIDTH] or b"") for row in rows]
 
 
 def scheduled_in(
@@ -83,7 +86,7 @@ def scheduled_in(
     while True:
         rows = _SCHEDULED_IN.all(conn, ids=ids, after=after, n=batch)
         for row in rows:
-            yield objects._record(row), row[14] or b""
+            yield objects._record(row), row[objects._WIDTH] or b""
         if len(rows) < batch:
             return
         after = rows[-1][0]
@@ -191,6 +194,7 @@ def _columns(writing: Writing, number: int, now_s: int) -> tuple[dict[str, Any],
         "uid_tie": number if writing.collection.kind == "inbox" else 0,
         "schedule_tag": writing.schedule_tag,
         "blob": None,
+        "secret_seq": 0,
         **objects._index_columns(index, objects._digest(instances)),
     }
     return columns, instances
@@ -218,20 +222,22 @@ def _create(conn: Conn, created: list[tuple[Writing, int]], records: dict[int, O
 
 def _replace(conn: Conn, replaced: list[tuple[Writing, int]], records: dict[int, ObjectRecord], now_s: int) -> None:
     olds = [writing.old for writing, _ in replaced if writing.old is not None]
-    digests: dict[int, int] = dict(_DIGESTS.all(conn, ids=conn.array(old.id for old in olds)))
+    before = {row[0]: row[1:] for row in _DIGESTS.all(conn, ids=conn.array(old.id for old in olds))}
     objects._KEEP_VERSION.many(conn, [{"object_id": old.id, "cause": "replaced", "now_s": now_s} for old in olds])
     rows, bodies, stale, instance_rows = [], [], [], []
     for (writing, number), old in zip(replaced, olds, strict=True):
         columns, instances = _columns(writing, number, now_s)
+        digest, *secret = before.get(old.id, (None, None, 0))
+        columns["secret_seq"] = objects._secret_seq(secret, writing.index.secrecy, number)
         rows.append({"object_id": old.id, **{f"new_{key}": value for key, value in columns.items()}})
         bodies.append({"row_id": old.id, "new_content": writing.body})
-        if digests.get(old.id) != columns["instances_digest"]:
+        if digest != columns["instances_digest"]:
             stale.append({"object_id": old.id})
             instance_rows += [(*row[:3], old.id, *row[3:]) for row in instances]
         records[id(writing)] = ObjectRecord(
             old.id, old.collection_id, old.name, writing.etag, len(writing.body), writing.content_type, number,
             old.created_s, now_s, columns["uid"], writing.index.component, writing.schedule_tag, None,
-            writing.index.readable,
+            writing.index.readable, writing.index.secrecy,
         )  # fmt: skip
     objects._UPDATE.many(conn, rows)
     objects._UPDATE_BODY.many(conn, bodies)
@@ -269,7 +275,7 @@ def forget_tags(conn: Conn, collection_id: int) -> None:
 _live = _c.c.deleted_s.is_(None)
 _CALENDARS_OF = Statement(
     _select(one_of(_c.c.owner_id, "ids", integers=True), _c.c.area == sa.literal_column("'calendars'"))
-    .where(_c.c.kind != sa.literal_column("'home'"), ~_c.c.path.contains("/"))
+    .where(_c.c.kind != sa.literal_column("'home'"), ~_c.c.path.contains("/"), _c.c.source_id.is_(None))
     .order_by(_c.c.owner_id, _c.c.position, _c.c.id)
 )
 _with_body = _o.outerjoin(_b, _b.c.object_id == _o.c.id)
@@ -288,7 +294,11 @@ _SCHEDULED_IN = Statement(
     .limit(sa.bindparam("n"))
 )
 _BY_NAMES = Statement(sa.select(*objects._RECORD).where(_in, one_of(_o.c.name, "names")))
-_DIGESTS = Statement(sa.select(_o.c.id, _o.c.instances_digest).where(one_of(_o.c.id, "ids", integers=True)))
+_DIGESTS = Statement(
+    sa.select(_o.c.id, _o.c.instances_digest, _o.c.secrecy, _o.c.secret_seq).where(
+        one_of(_o.c.id, "ids", integers=True)
+    )
+)
 
 
 def _overlaps(bucket: int) -> sa.ColumnElement[bool]:

@@ -16,7 +16,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from storage import schema
+from storage import links, schema
 from storage.engine import Conn, Statement, Store, new_epoch, raise_busy, transaction
 from storage.errors import StoreInUse, StoreNewer
 
@@ -48,10 +48,12 @@ def upgrade(store: Store, *, version: str, now_s: int | None = None) -> None:
             connection.exec_driver_sql("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
             connection.execute(sa.text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
             connection.execute(schema.store_meta.insert().values(key="epoch", value=new_epoch()))
+            links.prepare(connection)
             return
         _refuse_newer(revision, version)
         _refuse_in_use(connection, version, now_s)
         run_migrations(connection, HEAD)
+        links.prepare(connection)
 
 
 def run_migrations(connection: Connection, target: str) -> None:

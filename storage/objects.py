@@ -71,7 +71,7 @@ def object_by_name(conn: Conn, collection_id: int, name: str) -> ObjectRecord | 
 def object_with_body(conn: Conn, collection_id: int, name: str) -> tuple[ObjectRecord, bytes | None] | None:
     """The member with this name, and its body; None for a blob or more than SHORT_BODY_BYTES. One statement."""
     row = _BY_NAME_WITH_BODY.one(conn, collection_id=collection_id, name=normal_path(name))
-    return None if row is None else (_record(row), row[14])
+    return None if row is None else (_record(row), row[_WIDTH])
 
 
 def objects_by_names(conn: Conn, collection_id: int, names: Iterable[str]) -> list[ObjectRecord]:
@@ -85,7 +85,7 @@ def bodies_by_names(conn: Conn, collection_id: int, names: Iterable[str]) -> lis
     found = _BODIES_BY_NAMES.all(
         conn, collection_id=collection_id, names=conn.array(normal_path(name) for name in names)
     )
-    return [(_record(row), row[14] or b"") for row in found]
+    return [(_record(row), row[_WIDTH] or b"") for row in found]
 
 
 def object_by_uid(conn: Conn, collection_id: int, uid: str) -> ObjectRecord | None:
@@ -143,7 +143,7 @@ def iter_bodies(
     while True:
         rows = statement.all(conn, collection_id=collection_id, after=after, n=batch, **params)
         for row in rows:
-            yield _record(row), row[14] or b""
+            yield _record(row), row[_WIDTH] or b""
         if len(rows) < batch:
             return
         after = rows[-1][2]
@@ -280,6 +280,27 @@ def changes_since(
     return found, len(rows) > limit
 
 
+def changes_seen(
+    conn: Conn, collection_id: int, change_seq: int, *, hidden_from: int, limit: int, first: bool
+) -> tuple[list[Change], bool]:
+    """As changes_since, for somebody to whom members of this secrecy or more are hidden.
+
+    What became so secret after change_seq is there as removed, whether it is still there or not; what was so before is
+    left out. Members of which the secrecy is not known are there: the caller looks at them.
+    """
+    if first:
+        rows = _FIRST_SEEN.all(conn, collection_id=collection_id, hidden_from=hidden_from, n=limit + 1)
+    else:
+        rows = _SEEN.all(conn, collection_id=collection_id, since=change_seq, hidden_from=hidden_from, n=limit + 1)
+        if not rows:
+            _check_number(conn, collection_id, change_seq)
+    found = []
+    for row in rows[:limit]:
+        gone = row[0] is None or (row[14] is not None and row[14] >= hidden_from)
+        found.append(Change(row[2], row[6], None if gone else _record(row)))
+    return found, len(rows) > limit
+
+
 def columns_since(
     conn: Conn, collection_id: int, change_seq: int, width: int, *, limit: int, first: bool
 ) -> tuple[list[Row], bool]:
@@ -309,7 +330,19 @@ def objects_to_extend(conn: Conn, before_s: int, limit: int) -> list[ObjectRecor
     return [_record(row) for row in _TO_EXTEND.all(conn, before_s=before_s, n=limit)]
 
 
+def unclassified(conn: Conn, limit: int) -> list[tuple[ObjectRecord, bytes]]:
+    """Up to `limit` members of which the secrecy is not known, with their bodies; b"" for a blob's. One statement."""
+    return [(_record(row), row[_WIDTH] or b"") for row in _UNCLASSIFIED.all(conn, n=limit)]
+
+
 # Writing
+
+
+def classify(conn: Conn, found: Iterable[tuple[ObjectRecord, int]]) -> None:
+    """Keep the secrecy of members of which it was not known, unless they have another body by now."""
+    _CLASSIFY.many(
+        conn, [{"object_id": record.id, "old_etag": record.etag, "new_secrecy": secrecy} for record, secrecy in found]
+    )
 
 
 def put_object(
@@ -362,10 +395,11 @@ def put_object(
         "blob": body.name if isinstance(body, Blob) else None,
         **_index_columns(index, digest),
     }
+    before = old[8:10] if old is not None else _DROP_TOMBSTONE.one(conn, collection_id=collection.id, name=name)
+    columns["secret_seq"] = _secret_seq(before, index.secrecy, change_seq)
     if old is None:
         object_id = int(_INSERT.scalar(conn, collection_id=collection.id, name=name, created_s=now_s, **columns))
         created_s = now_s
-        _DROP_TOMBSTONE.run(conn, collection_id=collection.id, name=name)
     else:
         object_id, created_s = old[0], old[3]
         if history:
@@ -377,7 +411,7 @@ def put_object(
         _write_card(conn, collection.id, object_id, index, replaced=old is not None)
     record = ObjectRecord(
         object_id, collection.id, name, etag, size, columns["content_type"], change_seq, created_s, now_s, uid,
-        index.component, schedule_tag, columns["blob"], index.readable,
+        index.component, schedule_tag, columns["blob"], index.readable, index.secrecy,
     )  # fmt: skip
     return record, old is None
 
@@ -395,13 +429,15 @@ def delete_object(
     row = _DELETE.one(conn, object_id=record.id, collection_id=collection.id)
     if row is None:
         raise NotFound(record.name)
-    name, size, digest, component = row
+    name, size, digest, component, secrecy, secret_seq = row
     if digest:
         _DELETE_INSTANCES.run(conn, object_id=record.id)
     if component == "VCARD":
         _DELETE_CARD.run(conn, collection_id=collection.id, object_id=record.id)
     _DELETE_PROPERTIES.run(conn, collection_id=collection.id, object_id=record.id)
-    _INSERT_TOMBSTONE.run(conn, collection_id=collection.id, name=name, change_seq=change_seq)
+    _INSERT_TOMBSTONE.run(
+        conn, collection_id=collection.id, name=name, change_seq=change_seq, secrecy=secrecy, secret_seq=secret_seq
+    )
     if size:
         add_usage(conn, collection.owner_id, -size)
 
@@ -426,21 +462,24 @@ def move_object(
     old = _OLD_PLACE.one(conn, object_id=record.id, collection_id=source.id)
     if old is None:
         raise NotFound(record.name)
-    old_name, size = old
+    old_name, size, secrecy, secret_seq = old
     if source.owner_id != target.owner_id and size:
         if not add_usage(conn, target.owner_id, size):
             raise QuotaExceeded(new_name)
         add_usage(conn, source.owner_id, -size)
-    _DROP_TOMBSTONE.run(conn, collection_id=target.id, name=new_name)
+    before = _DROP_TOMBSTONE.one(conn, collection_id=target.id, name=new_name)
     _MOVE.run(
         conn,
         object_id=record.id,
         new_collection=target.id,
         new_name=new_name,
         new_seq=change_seq,
+        new_secret_seq=_secret_seq(before, secrecy, change_seq),
         new_tie=change_seq if target.kind == "inbox" else 0,
     )
-    _INSERT_TOMBSTONE.run(conn, collection_id=source.id, name=old_name, change_seq=gone_seq)
+    _INSERT_TOMBSTONE.run(
+        conn, collection_id=source.id, name=old_name, change_seq=gone_seq, secrecy=secrecy, secret_seq=secret_seq
+    )
     if source.id != target.id:
         for statement in _MOVE_ALONG:
             statement.run(conn, object_id=record.id, old_collection=source.id, new_collection=target.id)
@@ -460,12 +499,14 @@ def copy_object(conn: Conn, record: ObjectRecord, target: Collection, new_name: 
         raise NameTaken(new_name)
     if target.kind in _NESTING_KINDS and collection_in_use(conn, target, new_name):
         raise NameTaken(new_name)
+    before = _DROP_TOMBSTONE.one(conn, collection_id=target.id, name=new_name)
     row = _COPY.one(
         conn,
         object_id=record.id,
         new_collection=target.id,
         new_name=new_name,
         new_seq=change_seq,
+        new_secret_seq=_secret_seq(before, record.secrecy, change_seq),
         new_tie=change_seq if target.kind == "inbox" else 0,
         now_s=now_s,
     )
@@ -474,7 +515,6 @@ def copy_object(conn: Conn, record: ObjectRecord, target: Collection, new_name: 
     copy_id, size = row
     if size and not add_usage(conn, target.owner_id, size):
         raise QuotaExceeded(new_name)
-    _DROP_TOMBSTONE.run(conn, collection_id=target.id, name=new_name)
     for statement in _COPY_ALONG:
         statement.run(
             conn, object_id=record.id, old_collection=record.collection_id, copy_id=copy_id, new_collection=target.id
@@ -500,6 +540,15 @@ def reindex(conn: Conn, object_id: int, index: ObjectIndex, *, etag: str | None 
     if "VCARD" in (index.component, old_component):
         _write_card(conn, collection_id, object_id, index, replaced=True)
     return True
+
+
+def renumber(conn: Conn, record: ObjectRecord, *, now_s: int) -> None:
+    """Count as a change of a member that something beside it has changed; the member itself stays as it is.
+
+    Needs: a write transaction. Raises NotFound when its collection has gone.
+    """
+    change_seq = bump(conn, record.collection_id, now_s=now_s)
+    _RENUMBER.run(conn, object_id=record.id, new_seq=change_seq)
 
 
 def set_schedule_tag(conn: Conn, object_id: int, schedule_tag: str | None) -> bool:
@@ -534,7 +583,7 @@ _Fresh = make_dataclass("_Fresh", [(field.name, field.type) for field in fields(
 
 def _record(row: Row) -> ObjectRecord:
     """The record from a row that begins with the columns of _RECORD."""
-    record: Any = _Fresh(*row[:13], row[13] == 1)
+    record: Any = _Fresh(*row[:13], row[13] == 1, row[14])
     record.__class__ = ObjectRecord  # both have the same slots
     return record  # type: ignore[no-any-return]
 
@@ -556,7 +605,8 @@ def _require(conn: Conn, collection_id: int, name: str) -> ObjectRecord:
 
 
 def _find(conn: Conn, collection: Collection, name: str, uid: str | None, *, but: int = 0) -> Row | None:
-    """The row (id, name, size, created_s, blob, instances_digest, component, schedule_tag) that has the name, or None.
+    """The row that has the name, or None: (id, name, size, created_s, blob, instances_digest, component, schedule_tag,
+    secrecy, secret_seq).
 
     but: an object that does not count. Raises UidTaken when another one than that has the UID.
     """
@@ -588,7 +638,18 @@ def _index_columns(index: ObjectIndex, digest: int) -> dict[str, Any]:
         "indexed_to_s": ENDLESS if index.last_s <= index.indexed_to_s else index.indexed_to_s,
         "instances_digest": digest,
         "summary": None if index.summary is None else clean(index.summary),
+        "secrecy": index.secrecy,
     }
+
+
+def _secret_seq(before: Sequence[Any] | None, secrecy: int | None, change_seq: int) -> int:
+    """The number at which what has this name last became more secret. before: (secrecy, secret_seq) of what had it.
+
+    That may have gone: somebody who knew it is to hear that the name shows him nothing any more.
+    """
+    if before is None:
+        return 0
+    return change_seq if (secrecy or 0) > (before[0] or 0) else int(before[1])
 
 
 def _instance_rows(collection_id: int, index: ObjectIndex) -> list[tuple[int, int, int, int, int]]:
@@ -682,14 +743,16 @@ def _in_range(
 
 _RECORD = (
     _o.c.id, _o.c.collection_id, _o.c.name, _o.c.etag, _o.c.size, _o.c.content_type, _o.c.change_seq, _o.c.created_s,
-    _o.c.modified_s, _o.c.uid, _o.c.component, _o.c.schedule_tag, _o.c.blob, _o.c.readable,
+    _o.c.modified_s, _o.c.uid, _o.c.component, _o.c.schedule_tag, _o.c.blob, _o.c.readable, _o.c.secrecy,
 )  # fmt: skip
+_WIDTH = len(_RECORD)  # where what is selected after a record stands in its row
 _INDEX = (
     "component", "readable", "first_s", "last_s", "exact", "recurs", "indexed_from_s", "indexed_to_s",
-    "instances_digest", "summary",
+    "instances_digest", "summary", "secrecy",
 )  # fmt: skip
 _CONTENT = (
-    "etag", "size", "content_type", "change_seq", "modified_s", "uid", "uid_tie", "schedule_tag", "blob", *_INDEX,
+    "etag", "size", "content_type", "change_seq", "modified_s", "uid", "uid_tie", "schedule_tag", "blob",
+    "secret_seq", *_INDEX,
 )  # fmt: skip
 _NO, _MAYBE, _YES = -1, 0, 1
 _RECORDS = 0  # in the place of a width: the columns of a record
@@ -891,21 +954,31 @@ _BY_BOUNDS_VEVENT = {
 }
 
 
-def _first_changes(columns: Sequence[sa.ColumnElement[Any]]) -> Statement:
-    return Statement(sa.select(*columns).where(_here).order_by(_o.c.change_seq).limit(sa.bindparam("n")))
+def _first_changes(columns: Sequence[sa.ColumnElement[Any]], *, seen: bool = False) -> Statement:
+    shown = [_is_shown(_o)] if seen else []
+    return Statement(sa.select(*columns).where(_here, *shown).order_by(_o.c.change_seq).limit(sa.bindparam("n")))
 
 
-def _changes(columns: Sequence[sa.Column[Any]]) -> Statement:
-    """Columns of the members that changed after a number, and of those removed, for which most are null."""
+def _is_shown(table: sa.Table) -> sa.ColumnElement[bool]:
+    return sa.or_(table.c.secrecy.is_(None), table.c.secrecy < sa.bindparam("hidden_from", type_=schema.Int))
+
+
+def _changes(columns: Sequence[sa.Column[Any]], *, seen: bool = False) -> Statement:
+    """Columns of the members that changed after a number, and of those removed, for which most are null.
+
+    seen: without what was hidden already at that number, see changes_seen.
+    """
     since = sa.bindparam("since", type_=schema.Int)
+    told = _t.c.keys() if seen else ("collection_id", "name", "change_seq")  # what the index holds
+    extra = {table: [sa.or_(_is_shown(table), table.c.secret_seq > since)] if seen else [] for table in (_o, _t)}
     tombstone = [
-        _t.c[column.name] if column.name in _t.c else sa.cast(sa.null(), column.type).label(column.name)
+        _t.c[column.name] if column.name in told else sa.cast(sa.null(), column.type).label(column.name)
         for column in columns
     ]
     halves = (
-        sa.select(*columns).where(_here, _o.c.change_seq > since).order_by(_o.c.change_seq),
+        sa.select(*columns).where(_here, _o.c.change_seq > since, *extra[_o]).order_by(_o.c.change_seq),
         sa.select(*tombstone)
-        .where(_t.c.collection_id == sa.bindparam("collection_id"), _t.c.change_seq > since)
+        .where(_t.c.collection_id == sa.bindparam("collection_id"), _t.c.change_seq > since, *extra[_t])
         .order_by(_t.c.change_seq),
     )
     # PostgreSQL, as long as its statistics are older than what a collection holds, takes any index of the collection
@@ -923,6 +996,7 @@ def _in_order(both: sa.CompoundSelect[Any]) -> sa.CompoundSelect[Any]:
 
 _FIRST_CHANGES = _first_changes(_RECORD)
 _CHANGES = _changes(_RECORD)
+_FIRST_SEEN, _SEEN = _first_changes(_RECORD, seen=True), _changes(_RECORD, seen=True)
 _FIRST_COLUMNS = {width: _first_changes([*columns, _o.c.change_seq]) for width, columns in _listed.items()}
 _CHANGED_COLUMNS = {width: _changes([*columns, _o.c.change_seq]) for width, columns in _listed.items()}
 _CURRENT = Statement(
@@ -943,7 +1017,7 @@ _TO_EXTEND = Statement(
 
 _FOUND = (
     _o.c.id, _o.c.name, _o.c.size, _o.c.created_s, _o.c.blob, _o.c.instances_digest, _o.c.component,
-    _o.c.schedule_tag,
+    _o.c.schedule_tag, _o.c.secrecy, _o.c.secret_seq,
 )  # fmt: skip
 _find_name = sa.select(*_FOUND).where(_here, _o.c.name == sa.bindparam("name"))
 _FIND_NAME = Statement(_find_name)
@@ -965,14 +1039,16 @@ _REINDEX = Statement(_o.update().where(_o.c.id == sa.bindparam("object_id")).val
 _DELETE = Statement(
     _o.delete()
     .where(_o.c.id == sa.bindparam("object_id"), _o.c.collection_id == sa.bindparam("collection_id"))
-    .returning(_o.c.name, _o.c.size, _o.c.instances_digest, _o.c.component)
+    .returning(_o.c.name, _o.c.size, _o.c.instances_digest, _o.c.component, _o.c.secrecy, _o.c.secret_seq)
 )
 _LOCK_OBJECT = Statement(
     sa.select(_o.c.etag, _o.c.collection_id, _o.c.instances_digest, _o.c.component)
     .where(_o.c.id == sa.bindparam("object_id"))
     .with_for_update()
 )
-_OLD_PLACE = Statement(sa.select(_o.c.name, _o.c.size).where(_o.c.id == sa.bindparam("object_id"), _here))
+_OLD_PLACE = Statement(
+    sa.select(_o.c.name, _o.c.size, _o.c.secrecy, _o.c.secret_seq).where(_o.c.id == sa.bindparam("object_id"), _here)
+)
 _MOVE = Statement(
     _o.update()
     .where(_o.c.id == sa.bindparam("object_id"))
@@ -981,6 +1057,7 @@ _MOVE = Statement(
         name=sa.bindparam("new_name"),
         change_seq=sa.bindparam("new_seq"),
         uid_tie=sa.bindparam("new_tie"),
+        secret_seq=sa.bindparam("new_secret_seq"),
     )
 )
 _MOVE_ALONG = tuple(
@@ -994,17 +1071,28 @@ _MOVE_ALONG = tuple(
 _copied = [
     column
     for column in _o.c
-    if column.name not in ("id", "collection_id", "name", "change_seq", "uid_tie", "created_s", "modified_s")
+    if column.name
+    not in ("id", "collection_id", "name", "change_seq", "uid_tie", "secret_seq", "created_s", "modified_s")
 ]
 _COPY = Statement(
     _o.insert()
     .from_select(
-        ["collection_id", "name", "change_seq", "uid_tie", "created_s", "modified_s", *(c.name for c in _copied)],
+        [
+            "collection_id",
+            "name",
+            "change_seq",
+            "uid_tie",
+            "secret_seq",
+            "created_s",
+            "modified_s",
+            *(c.name for c in _copied),
+        ],
         sa.select(
             sa.bindparam("new_collection", type_=schema.Int),
             sa.bindparam("new_name", type_=schema.Text),
             sa.bindparam("new_seq", type_=schema.Int),
             sa.bindparam("new_tie", type_=schema.Int),
+            sa.bindparam("new_secret_seq", type_=schema.Int),
             sa.bindparam("now_s", type_=schema.Int),
             sa.bindparam("now_s", type_=schema.Int),
             *_copied,
@@ -1045,10 +1133,14 @@ _DELETE_PROPERTIES = Statement(
     _p.delete().where(_p.c.collection_id == sa.bindparam("collection_id"), _p.c.object_id == sa.bindparam("object_id"))
 )
 _INSERT_TOMBSTONE = Statement(
-    _t.insert().values({name: sa.bindparam(name) for name in ("collection_id", "name", "change_seq")})
+    _t.insert().values(
+        {name: sa.bindparam(name) for name in ("collection_id", "name", "change_seq", "secrecy", "secret_seq")}
+    )
 )
 _DROP_TOMBSTONE = Statement(
-    _t.delete().where(_t.c.collection_id == sa.bindparam("collection_id"), _t.c.name == sa.bindparam("name"))
+    _t.delete()
+    .where(_t.c.collection_id == sa.bindparam("collection_id"), _t.c.name == sa.bindparam("name"))
+    .returning(_t.c.secrecy, _t.c.secret_seq)
 )
 _kept = (
     "collection_id", "name", "etag", "size", "content_type", "change_seq", "modified_s", "uid", "component",
@@ -1100,7 +1192,7 @@ def scheduling_by_owners(
 
 
 def _placed(row: Row) -> tuple[Collection, ObjectRecord]:
-    return _collection(row[14:]), _record(row)
+    return _collection(row[_WIDTH:]), _record(row)
 
 
 def _scheduling(*more: sa.ColumnElement[Any]) -> Statement:
@@ -1115,6 +1207,8 @@ def _scheduling(*more: sa.ColumnElement[Any]) -> Statement:
         .where(
             one_of(calendars.c.owner_id, "owners", integers=True),
             calendars.c.kind == sa.literal_column("'calendar'"),
+            # What an outsider writes into a calendar that is followed is no meeting of its owner.
+            calendars.c.origin == sa.literal_column("''"),
             calendars.c.deleted_s.is_(None),
             _o.c.uid == sa.bindparam("uid", type_=schema.Text),
         )
@@ -1122,6 +1216,17 @@ def _scheduling(*more: sa.ColumnElement[Any]) -> Statement:
     )
 
 
+_UNCLASSIFIED = Statement(
+    sa.select(*_RECORD, _b.c.content).select_from(_with_body).where(_o.c.secrecy.is_(None)).limit(sa.bindparam("n"))
+)
+_CLASSIFY = Statement(
+    _o.update()
+    .where(_o.c.id == sa.bindparam("object_id"), _o.c.etag == sa.bindparam("old_etag"), _o.c.secrecy.is_(None))
+    .values(secrecy=sa.bindparam("new_secrecy"))
+)
+_RENUMBER = Statement(
+    _o.update().where(_o.c.id == sa.bindparam("object_id")).values(change_seq=sa.bindparam("new_seq"))
+)
 _SCHEDULING, _SCHEDULING_BODIES = _scheduling(), _scheduling(_b.c.content)
 _SET_TAG = Statement(
     _o.update()

@@ -429,6 +429,7 @@ def _columns(item: NewOutgoing, new: _Past, uid: str, *, now_s: int, due_s: int)
         "since_s": new.since_s,
         "created_s": now_s,
         "calendar": item.calendar,
+        "actor_id": item.actor_id,
     }
 
 
@@ -483,6 +484,7 @@ _BEFORE_CALENDAR = (
 )  # fmt: skip
 _BEHIND_CALENDAR = (
     "message_id", "state", "tries", "not_before_s", "created_s", "sent_s", "answer", "status", "message_key", "ended_s",
+    "actor_id",
 )  # fmt: skip
 _before, _behind = ([_q.c[name] for name in names] for names in (_BEFORE_CALENDAR, _BEHIND_CALENDAR))
 _WHOLE = (*_before, _q.c.calendar, *_behind)
@@ -537,7 +539,7 @@ _INSERTED: dict[str, Any] = {
         for name in (
             "account_id", "message_key", "round", "uid", "recurrence", "recipient", "recipient_key", "recipient_name",
             "sender", "sender_name", "method", "kind", "sequence", "digest", "summary", "changes", "not_before_s",
-            "since_s", "created_s", "calendar",
+            "since_s", "created_s", "calendar", "actor_id",
         )
     },
     **dict.fromkeys(("holder", "message_id", "answer", "status"), _literal("")),

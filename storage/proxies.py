@@ -11,6 +11,7 @@ from storage import schema
 from storage.accounts import _COLUMNS, _accounts, account_by_id
 from storage.engine import Conn, Row, Statement
 from storage.errors import NotFound
+from storage.groups import up_from
 from storage.records import Account
 
 _p = schema.proxies
@@ -42,12 +43,18 @@ def delegates_of(conn: Conn, principal_id: int) -> list[tuple[Account, bool]]:
 
 
 def principals_of(conn: Conn, delegate_id: int) -> list[tuple[Account, bool]]:
-    """(for whom this account acts, whether it may change things), in the order of their ids. One statement."""
+    """(for whom this account acts, whether it may change things), in the order of their ids. One statement.
+
+    By itself or by a group it is in, which may be a delegate as well.
+    """
     return _pairs(_PRINCIPALS.all(conn, delegate_id=delegate_id))
 
 
 def proxy_of(conn: Conn, principal_id: int, delegate_id: int) -> bool | None:
-    """Whether the delegate may change things for the principal; None when it is no delegate. One statement."""
+    """Whether the delegate may change things for the principal; None when it is no delegate. One statement.
+
+    A member of a group that is a delegate is one.
+    """
     found = _ONE.scalar(conn, principal_id=principal_id, delegate_id=delegate_id)
     return None if found is None else found == 1
 
@@ -69,8 +76,19 @@ def _people(of: sa.ColumnElement[bool], who: sa.ColumnElement[int]) -> Statement
 _of_principal = _p.c.principal_id == sa.bindparam("principal_id")
 _of_delegate = _p.c.delegate_id == sa.bindparam("delegate_id")
 _DELEGATES = _people(_of_principal, _p.c.delegate_id)
-_PRINCIPALS = _people(_of_delegate, _p.c.principal_id)
-_ONE = Statement(sa.select(_p.c.writes).where(_of_principal, _of_delegate))
+_up = up_from(sa.select(_a.c.id.label("person"), _a.c.id.label("id")).where(_a.c.id == sa.bindparam("delegate_id")))
+_acting = (
+    sa.select(_p.c.principal_id, sa.func.max(_p.c.writes).label("writes"))
+    .where(_p.c.delegate_id.in_(sa.select(_up.c.id)), _p.c.principal_id != sa.bindparam("delegate_id"))
+    .group_by(_p.c.principal_id)
+    .subquery("acting")
+)
+_PRINCIPALS = Statement(
+    sa.select(*_COLUMNS, _d.c.address, _acting.c.writes)
+    .select_from(_acting.join(_a, _a.c.id == _acting.c.principal_id).outerjoin(_d, _d.c.account_id == _a.c.id))
+    .order_by(_a.c.id, _d.c.is_primary.desc(), _d.c.id)
+)
+_ONE = Statement(sa.select(sa.func.max(_p.c.writes)).where(_of_principal, _p.c.delegate_id.in_(sa.select(_up.c.id))))
 _values: dict[str, Any] = {
     "principal_id": sa.bindparam("principal_id"),
     "delegate_id": sa.bindparam("delegate_id"),

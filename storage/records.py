@@ -78,7 +78,8 @@ class ObjectRecord:
     """A member that is not a collection, without its body. etag: without quotes. recurs: has RRULE or RDATE.
 
     component: "VEVENT", "VTODO", "VJOURNAL", "VFREEBUSY", …, "VCARD", or "" for a plain file. blob: name of the body
-    in the blob folder; None when the body is in the row. readable: False when it could not be indexed.
+    in the blob folder; None when the body is in the row. readable: False when it could not be indexed. secrecy: as in
+    ObjectIndex; None where it was written before that was kept: the body says.
     """
 
     id: int
@@ -95,6 +96,7 @@ class ObjectRecord:
     schedule_tag: str | None
     blob: str | None
     readable: bool = True
+    secrecy: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,8 @@ class ObjectIndex:
     open. exact: True when [first_s, last_s] are real instance bounds, so an open-ended range needs no second look.
     instances: all with overlap of [indexed_from_s, indexed_to_s]; complete when those are BEGINLESS and ENDLESS. text:
     for cards, case-folded search text by column: fn, n, nickname, org, email, tel. readable: False when the object
-    could not be understood; it is then left out of queries.
+    could not be understood; it is then left out of queries. secrecy: place in SECRECY, of what CLASS says: PRIVATE when
+    every component is, PUBLIC when every one is, else CONFIDENTIAL.
     """
 
     uid: str | None = None
@@ -133,6 +136,7 @@ class ObjectIndex:
     summary: str | None = None
     text: tuple[tuple[str, str], ...] = ()
     readable: bool = True
+    secrecy: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +204,8 @@ class NewOutgoing:
     account_id: whose calendar it comes from. recurrence: keys of the instances it is about, joined by ",", "" for all.
     recipient, sender: mail addresses. method: of iTIP, in capitals; kind: "VEVENT", "VTODO". digest: SHA-256 in hex of
     what the recipient is told, the same for two messages that tell the same. changes: what is new in it, of
-    dav.scheduling.plan.CHANGES. calendar: the VCALENDAR as it is sent.
+    dav.scheduling.plan.CHANGES. calendar: the VCALENDAR as it is sent. actor_id: who wrote it for the account, when it
+    was somebody else.
     """
 
     account_id: int
@@ -217,6 +222,7 @@ class NewOutgoing:
     summary: str
     changes: tuple[str, ...]
     calendar: bytes
+    actor_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +261,7 @@ class Outgoing:
     status: str
     key: str = ""
     ended_s: int | None = None
+    actor_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,3 +332,15 @@ class Share:
     summary: str
     created_s: int
     changed_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """An address at which a collection is published. secret: what stands in it. mode: "whole" or "busy"."""
+
+    id: int
+    collection_id: int
+    secret: str
+    mode: str
+    label: str
+    created_s: int

@@ -116,6 +116,7 @@ collections = sa.Table(
     # outside calendar that is followed), "birthdays". "" for all that belongs to the account.
     _text("origin", ""),
     sa.Column("source_id", Int),
+    _text("mounted_as", ""),  # of a "shared" one: the access for which its key was made
     sa.Index(
         "ux_collections_source",
         "source_id",
@@ -172,8 +173,9 @@ objects = sa.Table(
     _int("indexed_to_s"),
     _int("instances_digest"),  # of the rows in instances, 0 when there are none: equal ones are not written again
     sa.Column("summary", Text),
-    # What its most secret component asks for (RFC 5545 §3.8.1.3): 0 PUBLIC, 1 CONFIDENTIAL, 2 PRIVATE; null where it
-    # was written before this was kept: the body says. secret_seq: its change_seq when this last rose, 0 if never.
+    # What CLASS asks for (RFC 5545 §3.8.1.3): 2 where every component is PRIVATE, 0 where every one is PUBLIC, else 1;
+    # null where it was written before this was kept: the body says. secret_seq: its change_seq when this last rose, 0
+    # if never.
     sa.Column("secrecy", Int),
     _int("secret_seq", 0),
     sa.Index("ux_objects_name", "collection_id", "name", unique=True),
@@ -186,6 +188,7 @@ objects = sa.Table(
     sa.Index("ix_objects_indexed_from", "collection_id", "indexed_from_s", **_where(f"indexed_from_s > {BEGINLESS}")),
     sa.Index("ix_objects_horizon", "indexed_to_s", **_where(f"indexed_to_s < {ENDLESS}")),
     sa.Index("ix_objects_unreadable", "collection_id", **_where("readable = 0")),
+    sa.Index("ix_objects_unclassified", "component", **_where("secrecy IS NULL")),
     sa.Index("ix_objects_blob", "blob", **_where("blob IS NOT NULL")),
     sqlite_strict=True,
 )
@@ -545,7 +548,7 @@ shares = sa.Table(
     _int("changed_s"),
     sa.Index("ux_shares_grantee", "collection_id", "grantee", unique=True),
     sa.Index("ix_shares_grantee_id", "grantee_id", **_where("grantee_id IS NOT NULL")),
-    sa.Index("ix_shares_all", "collection_id", **_where("grantee = 'all'")),
+    sa.Index("ix_shares_all", "grantee", "collection_id", **_where("grantee = 'all'")),
     sa.Index("ux_shares_key", "key", unique=True),
     sqlite_autoincrement=True,
     sqlite_strict=True,
@@ -625,16 +628,19 @@ feeds_in = sa.Table(
     _text("holder", ""),
     _text("strip", ""),  # of "alarms", "attachments", "todos", joined with ","
     sa.Column("interval_s", Int),  # what the user wants; null for what the feed or the setting says
+    sa.Column("offered_s", Int),  # what the feed itself asks for
     sa.Column("checked_s", Int),
     sa.Column("good_s", Int),
     _int("next_s"),
     _int("failures", 0),
+    _int("held", 0),  # 1: the last answer looked wrong (empty, cut, much less than before) and is believed next time
     _text("notes", ""),  # what of it could not be kept, a line each
     sa.Index("ix_feeds_in_next_s", "next_s"),
     sqlite_strict=True,
 )
 
-# What an import has brought over, so that it can go on and be repeated. source: which import; item: where it was there.
+# What an import has brought over, so that it can go on and be repeated. source: which import; item: where it was there;
+# etag: its version there; target: its name here, "" for what was left out; here: its version here when it came.
 imported = sa.Table(
     "imported",
     metadata,
@@ -645,6 +651,7 @@ imported = sa.Table(
     sa.Column("item", Text, primary_key=True),
     _text("etag"),
     _text("target"),
+    _text("here"),
     _int("at_s"),
     sqlite_with_rowid=False,
     sqlite_strict=True,

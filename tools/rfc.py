@@ -137,6 +137,7 @@ TITLES = {
     9253: "iCalendar relationships",
     9554: "vCard extensions for JSContact",
     9555: "Conversion between JSContact and vCard",
+    9562: "UUIDs",
     9728: "OAuth 2.0 protected resource metadata",
 }
 

@@ -19,7 +19,7 @@ sys.path.insert(0, str(ROOT))
 
 from dav.mail.texts import DOMAIN, FOLDER, LANGUAGES  # noqa: E402
 
-FOLDERS = ("dav/mail", "dav/web")
+FOLDERS = ("dav/derived", "dav/feeds", "dav/mail", "dav/web")
 
 
 def found() -> Catalog:

@@ -494,7 +494,7 @@ class Authenticator:
             account = accounts.account_by_name(conn, name)
             if account is None:
                 return people.make(conn, name, source, identity, now_s=int(self._wall()))
-            people.refresh(conn, account, source, identity)
+            people.refresh(conn, account, source, identity, now_s=int(self._wall()))
             return account
 
     # ---- app passwords -----------------------------------------------------------------------------------------------

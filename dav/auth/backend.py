@@ -62,6 +62,7 @@ class Identity:
     stamp: changes when the password or the right to sign in does, for `Backend.still`; "" when it cannot tell.
     until_s: Unix time after which the credential is void by itself, as a token's; None for no end.
     account: the account itself where the back end has it, so that it is not looked up twice: (id, auth_seq).
+    groups: names of the group accounts here to which the person belongs; None when this back end does not say.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Identity:
     stamp: str = ""
     until_s: int | None = None
     account: tuple[int, int] | None = None
+    groups: tuple[str, ...] | None = None
 
 
 class Refusal(enum.Enum):

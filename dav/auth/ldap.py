@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import secrets
 import socket
 import ssl
@@ -29,11 +30,13 @@ with warnings.catch_warnings():
     # It uses names of pyasn1 that are marked as old: nothing that an administrator could act on.
     warnings.simplefilter("ignore", DeprecationWarning)
     import ldap3  # type: ignore[import-untyped]
+    from ldap3.utils.dn import parse_dn  # type: ignore[import-untyped]
 
 log = logging.getLogger("davenport.auth")
 
 NAME_CHARS_MAX = 255
 ADDRESSES_MAX = 200
+_GROUPS_MAX = 500
 PASSWORD_BYTES_MAX = 1024
 _SECRET_BYTES_MAX = 4096
 # A whole check is connect, TLS, bind, search, group, bind.
@@ -317,7 +320,30 @@ class Ldap:
             log.error("ldap: %s has none of auth_ldap.name_attributes, so it cannot sign in", printable(person.dn))
             return Refusal.WRONG
         display_name = _first(person, self._config.display_name_attributes)
-        return Identity(name, display_name[:NAME_CHARS_MAX], addresses(person, self._config.address_attributes))
+        found = addresses(person, self._config.address_attributes)
+        return Identity(name, display_name[:NAME_CHARS_MAX], found, groups=self._groups(person))
+
+    def _groups(self, person: Person) -> tuple[str, ...] | None:
+        """The names of the group accounts for what memberOf says; None without the setting."""
+        template = self._config.group_accounts
+        if not template:
+            return None
+        names = (_first_value(dn) for dn in person.attributes.get("memberof", ())[:_GROUPS_MAX])
+        return tuple(dict.fromkeys(_fill(template, {"cn": name}, str) for name in names if name))
+
+
+def _first_value(dn: str) -> str:
+    """The value of the first part of a DN: staff of cn=staff,ou=groups,dc=example. "" for no DN."""
+    try:
+        value = str(parse_dn(dn)[0][1])
+        found = re.sub(
+            rb"\\([0-9A-Fa-f]{2}|.)",
+            lambda match: bytes.fromhex(match[1].decode()) if len(match[1]) == 2 else match[1],
+            value.encode(),
+        )
+        return unicodedata.normalize("NFC", found.decode()).strip()[:NAME_CHARS_MAX]
+    except (ldap3.core.exceptions.LDAPExceptionError, ValueError, IndexError):
+        return ""
 
 
 # --- what entries say -------------------------------------------------------------------------------------------------

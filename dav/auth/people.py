@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from dav import provision
 from dav.auth.backend import Identity
-from storage import accounts, audit
+from storage import accounts, audit, groups
 from storage.records import Account
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from storage.engine import Conn
 
 ADDRESSES_MAX = 200
+GROUPS_MAX = 500
 
 _log = logging.getLogger("davenport.auth")
 
@@ -51,6 +52,10 @@ def is_due(conn: Conn, account: Account, source: str, identity: Identity) -> boo
     """Whether `refresh` has something to do. Reads only."""
     if identity.display_name and not account.display_name:
         return True
+    if identity.groups is not None:
+        said, others = groups.sourced_groups(conn, account.id, source)
+        if said | others != _groups(conn, account, identity) | others:
+            return True
     wanted = usable_addresses(identity)
     if wanted is None:
         return False
@@ -66,8 +71,23 @@ def is_due(conn: Conn, account: Account, source: str, identity: Identity) -> boo
     return first is not None and own[0] in sourced and own[0] != first
 
 
-def refresh(conn: Conn, account: Account, source: str, identity: Identity) -> None:
-    """Writes the name, where there is none, and the addresses that the back end gives. Needs a write transaction."""
+def _groups(conn: Conn, account: Account, identity: Identity) -> set[int]:
+    """The group accounts here that a back end names; those that are not here are nothing. One statement."""
+    return groups.ids_by_names(conn, (identity.groups or ())[:GROUPS_MAX]) - {account.id}
+
+
+def _set_groups(conn: Conn, account: Account, source: str, identity: Identity, now_s: int) -> None:
+    if identity.groups is None or account.kind == "group":
+        return
+    if groups.set_sourced_groups(conn, account.id, source, _groups(conn, account, identity), now_s=now_s):
+        audit.note(
+            conn, at_s=now_s, account_id=account.id, actor=account.name, action="groups changed", detail=f"by {source}"
+        )
+
+
+def refresh(conn: Conn, account: Account, source: str, identity: Identity, *, now_s: int) -> None:
+    """Writes the name, where there is none, and the addresses and groups of the back end. Needs a write transaction."""
+    _set_groups(conn, account, source, identity, now_s)
     if identity.display_name and not account.display_name:
         accounts.update_account(conn, account.id, display_name=identity.display_name[:200])
     wanted = usable_addresses(identity)
@@ -86,6 +106,7 @@ def make(conn: Conn, name: str, source: str, identity: Identity, *, now_s: int) 
         # A login that is an address is one at which its owner can be invited.
         wanted = usable_addresses(Identity(identity.name, addresses=(identity.name,))) or []
     _set_addresses(conn, account, source, wanted)
+    _set_groups(conn, account, source, identity, now_s)
     audit.note(
         conn, at_s=now_s, account_id=account.id, actor=account.name, action="account created",
         detail=f"at first sign-in by {source}",

@@ -24,30 +24,30 @@ NAMED_MAX = 20
 _log = logging.getLogger("davenport.auth")
 
 
-def refresh_people(store: Store, config: Config) -> str:
+def refresh_people(store: Store, config: Config, now_s: int) -> str:
     """Asks the back ends about every account; returns a sentence, or "" when nothing changed. Blocking.
 
     The back ends are made for this and closed again: they belong to the loop that they run on, and this is another one.
     """
     names = [name for name in config.auth.backends if name != "local"]
-    return asyncio.run(_refresh(store, config, names)) if names else ""
+    return asyncio.run(_refresh(store, config, names, now_s)) if names else ""
 
 
-async def _refresh(store: Store, config: Config, names: list[str]) -> str:
+async def _refresh(store: Store, config: Config, names: list[str], now_s: int) -> str:
     pool = HashPool(1)
     tools = Tools(store, asyncio.to_thread, pool, CredentialCache(0), RefusedCache(), time.monotonic, config)
     backends: list[Backend] = []
     try:
         for name in names:
             backends.append(make_backend(name, tools))
-        return await _pages(store, config, {backend.name: backend for backend in backends})
+        return await _pages(store, config, {backend.name: backend for backend in backends}, now_s)
     finally:
         for backend in backends:
             await backend.close()
         pool.close()
 
 
-async def _pages(store: Store, config: Config, backends: dict[str, Backend]) -> str:
+async def _pages(store: Store, config: Config, backends: dict[str, Backend], now_s: int) -> str:
     changed = 0
     gone: list[str] = []
     after = ""
@@ -58,7 +58,7 @@ async def _pages(store: Store, config: Config, backends: dict[str, Backend]) -> 
             asked = [backends[account.source]] if account.source in backends else list(backends.values())
             source, answer = await _ask(account, config, asked, backends)
             if isinstance(answer, Identity):
-                changed += await asyncio.to_thread(_write, store, account.id, source, answer)
+                changed += await asyncio.to_thread(_write, store, account.id, source, answer, now_s)
             elif answer is Refusal.NOT_MINE and account.source == source and account.active:
                 gone.append(account.name)
     if gone:
@@ -94,11 +94,11 @@ def _page(store: Store, after: str) -> list[Account]:
         return accounts.list_accounts(conn, after=after, limit=PAGE)
 
 
-def _write(store: Store, account_id: int, source: str, identity: Identity) -> bool:
+def _write(store: Store, account_id: int, source: str, identity: Identity, now_s: int) -> bool:
     with transaction(store) as conn:
         account = accounts.account_by_id(conn, account_id)
         if account is None or not people.is_due(conn, account, source, identity):
             return False
     with transaction(store, write=True) as conn:
-        people.refresh(conn, account, source, identity)
+        people.refresh(conn, account, source, identity, now_s=now_s)
     return True

@@ -8,6 +8,7 @@ from dav.ical.lines import Component, Line, unescape
 from dav.ical.recur import CalendarObject, Period, Span, periods, raw_instances, span, timeless
 from dav.ical.recur import Limits as _Limits
 from dav.ical.rrule import Budget, TooManyInstances
+from dav.ical.secrecy import secrecy_of
 from dav.ical.tz import UTC
 from storage.records import BEGINLESS, ENDLESS, Instance, ObjectIndex
 
@@ -42,10 +43,11 @@ def index_calendar(
     if obj.name == "VFREEBUSY":
         return _index_free_busy(obj, summary)
     if obj.name not in ("VEVENT", "VTODO", "VJOURNAL") or timeless(obj):
-        return ObjectIndex(uid=obj.uid, component=obj.name, summary=summary)
+        return ObjectIndex(uid=obj.uid, component=obj.name, summary=summary, secrecy=secrecy_of(obj.calendar))
     bounds = span(obj, limits=_Limits(steps_max=_STEPS_MAX))
     if bounds is None and obj.name == "VTODO":
-        return ObjectIndex(uid=obj.uid, component=obj.name, recurs=obj.recurs, summary=summary)
+        secrecy = secrecy_of(obj.calendar)
+        return ObjectIndex(uid=obj.uid, component=obj.name, recurs=obj.recurs, summary=summary, secrecy=secrecy)
     if bounds is None:
         # A note without a date is in no range (RFC 4791 §9.9: VJOURNAL); an event that nothing places may be anywhere.
         dateless = obj.name == "VJOURNAL" and all(component.first("DTSTART") is None for component in obj.components)
@@ -56,6 +58,7 @@ def index_calendar(
             last_s=BEGINLESS if dateless else ENDLESS,
             exact=dateless,
             summary=summary,
+            secrecy=secrecy_of(obj.calendar),
             readable=dateless,
         )
     return _index_in_window(obj, bounds, now_s - back_s, now_s + ahead_s, instances_max, summary)
@@ -102,6 +105,7 @@ def _index_in_window(
         indexed_from_s=BEGINLESS if complete else from_s,
         indexed_to_s=ENDLESS if complete else to_s if reached_s is None else max(from_s, min(reached_s, to_s)),
         summary=summary,
+        secrecy=secrecy_of(obj.calendar),
     )
 
 
@@ -197,6 +201,7 @@ def _index_free_busy(obj: CalendarObject, summary: str | None) -> ObjectIndex:
             first_s=ENDLESS if readable else BEGINLESS,
             last_s=BEGINLESS if readable else ENDLESS,
             summary=summary,
+            secrecy=secrecy_of(obj.calendar),
         )
     margin = _FLOATING_MARGIN_S if any(instance.floating for instance in instances) else 0
     return ObjectIndex(
@@ -206,6 +211,7 @@ def _index_free_busy(obj: CalendarObject, summary: str | None) -> ObjectIndex:
         last_s=max(instance.end_s for instance in instances) + margin,
         instances=tuple(instances),
         summary=summary,
+        secrecy=secrecy_of(obj.calendar),
         readable=readable,
     )
 

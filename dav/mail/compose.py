@@ -17,12 +17,14 @@ from email.utils import format_datetime
 from typing import TYPE_CHECKING
 
 from dav.ical.tz import Zone, named_zone
+from dav.mail import feed_note
 from dav.mail.paint import html_of, text_of
 from dav.mail.portable import portable
 from dav.mail.sheet import Sheet, one_line, sheet_for
 from dav.mail.texts import language_of, texts_for
 from dav.mail.words import Clocks
-from dav.scheduling.addresses import domain_key, mail_of, normalise
+from dav.scheduling.addresses import domain_key, normalise
+from dav.scheduling.behalf import sent_by
 from dav.scheduling.model import METHODS, ItipError, SchedulingObject, read_object
 
 if TYPE_CHECKING:
@@ -83,6 +85,14 @@ class Reader:
     home_zone: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who wrote a message for its sender, as a delegate does. address: of mail, "" for none."""
+
+    name: str
+    address: str = ""
+
+
 def message_id_of(item: Outgoing, config: Config) -> str:
     """The Message-ID of a row: the same each time it is sent, so that a second copy is seen to be one."""
     parts = (item.account_id, item.uid, item.recurrence, item.recipient, item.method, item.sequence, item.digest)
@@ -99,16 +109,19 @@ def compose(
     reader: Reader,
     links: Links | None,
     now_s: int,
+    actor: Actor | None = None,
 ) -> Mail:
     """The mail for a row. previous: what the recipient was sent before of it. thread: the first mail's Message-ID.
 
-    Raises CannotCompose.
+    actor: who wrote it for the sender. Raises CannotCompose.
     """
+    if item.method == feed_note.METHOD:
+        return _feed_mail(item, config, reader, now_s)
     if item.method not in METHODS:
         raise CannotCompose(f"The method {item.method[:20]!r} is not known.")
     recipient, utf8 = _envelope(item.recipient)
     try:
-        obj = read_object(item.calendar)
+        obj = read_object(_as_written(item, actor))
         before = read_object(previous.calendar) if previous is not None and previous.calendar else None
     except ItipError as error:
         raise CannotCompose(str(error)) from None
@@ -126,6 +139,7 @@ def compose(
         clocks=clocks,
         links=links if item.method in ("REQUEST", "ADD") else None,
         now_s=now_s,
+        actor="" if actor is None else _name(actor.name, actor.address) or actor.address.rpartition("@")[0],
     )
     try:
         calendar = portable(obj, method=item.method, recipient=address, now_s=now_s)
@@ -136,10 +150,30 @@ def compose(
     message = _body(sheet, calendar, item.method, texts.language)
     message_id = message_id_of(item, config)
     via = texts.say("{name} via Davenport", name=_sender_name(item))
-    utf8 = _head(message, item, obj, sheet, config.mail, via=via) or utf8
+    utf8 = _head(message, item, actor, sheet, config.mail, via=via) or utf8
     _trace(message, message_id, thread, now_s)
     data = message.as_bytes(policy=_SMTPUTF8 if utf8 else _SMTP)
     return Mail(message, data, recipient, message_id, utf8)
+
+
+def _feed_mail(item: Outgoing, config: Config, reader: Reader, now_s: int) -> Mail:
+    """The mail with the address of what is shared with somebody elsewhere."""
+    recipient, utf8 = _envelope(item.recipient)
+    texts = texts_for(language_of(reader.language, reader.home_language) or config.mail.language)
+    try:
+        sheet = feed_note.sheet_of(item, texts, _sender_name(item))
+    except ValueError as error:
+        raise CannotCompose(f"The note cannot be read: {error}.") from None
+    message = EmailMessage(policy=_SMTP)
+    message.set_content(text_of(sheet), cte="quoted-printable")
+    html = html_of(sheet, language=texts.language, preview=one_line(sheet.headline, 140))
+    message.add_alternative(html, subtype="html", cte="quoted-printable")
+    message_id = message_id_of(item, config)
+    via = texts.say("{name} via Davenport", name=_sender_name(item))
+    utf8 = _head(message, item, None, sheet, config.mail, via=via) or utf8
+    _trace(message, message_id, None, now_s)
+    del message["Content-Class"]
+    return Mail(message, message.as_bytes(policy=_SMTPUTF8 if utf8 else _SMTP), recipient, message_id, utf8)
 
 
 # ---- the body ----
@@ -173,19 +207,26 @@ def _preview(sheet: Sheet) -> str:
 # ---- the head ----
 
 
+def _as_written(item: Outgoing, actor: Actor | None) -> bytes:
+    """The calendar of a row, which names who wrote it for the sender."""
+    if actor is None or not actor.address:
+        return item.calendar
+    return sent_by(item.calendar, item.method, normalise(item.sender), normalise(actor.address))
+
+
 def _head(
-    message: EmailMessage, item: Outgoing, obj: SchedulingObject, sheet: Sheet, mail: MailConfig, *, via: str
+    message: EmailMessage, item: Outgoing, actor: Actor | None, sheet: Sheet, mail: MailConfig, *, via: str
 ) -> bool:
     """From, Sender, Reply-To, To, Subject; returns whether an address needs SMTPUTF8."""
     sender, utf8 = _envelope(item.sender)
     message["Subject"] = _phrase(sheet.subject, _SUBJECT_CHARS_MAX)
     if _is_ours(item.sender, mail):
         message["From"] = _address(_sender_name(item), sender)
-        delegate = _sent_by(obj, item)
-        if delegate and _is_ours(delegate, mail):
-            # RFC 5322 §3.6.2: who pressed the button, for somebody else.
-            delegated, wide = _envelope(delegate)
-            message["Sender"] = _address("", delegated)
+        if actor is not None and actor.address != item.sender and _can_send(actor.address, mail):
+            # RFC 5322 §3.6.2: who pressed the button, for somebody else. Not who a client names as SENT-BY: that can
+            # be anybody.
+            delegate, wide = _envelope(actor.address)
+            message["Sender"] = _address(_name(actor.name, actor.address), delegate)
             utf8 = utf8 or wide
     else:
         # DMARC: our server cannot sign for their domain. Answers still go to the person.
@@ -211,6 +252,10 @@ def _trace(message: EmailMessage, message_id: str, thread: str | None, now_s: in
 def _phrase(text: str, chars_max: int) -> str:
     # "=?" would be read as the beginning of an encoded word, which can hold anything (RFC 2047 §2).
     return re.sub(r"=(?=\?)", "= ", one_line(text, chars_max))
+
+
+def _can_send(address: str, mail: MailConfig) -> bool:
+    return _ADDRESS.fullmatch(address) is not None and _is_ours(address, mail)
 
 
 def _name(name: str, address: str) -> str:
@@ -249,18 +294,6 @@ def _is_ours(address: str, mail: MailConfig) -> bool:
     """Whether our mail server signs for the address's domain."""
     domains = mail.domains or (mail.from_address.rpartition("@")[2],)
     return domain_key(address.rpartition("@")[2]) in {domain_key(domain) for domain in domains}
-
-
-def _sent_by(obj: SchedulingObject, item: Outgoing) -> str:
-    """The mail address of who acts for the sender, "" for nobody."""
-    name = "ATTENDEE" if item.method in ("REPLY", "COUNTER", "REFRESH") else "ORGANIZER"
-    for part in obj.parts.values():
-        for line in part.all(name):
-            value = line.param("SENT-BY")
-            if value and mail_of(normalise(line.value)) == item.sender:
-                mail = mail_of(normalise(value))
-                return mail if mail is not None and mail != item.sender and _ADDRESS.fullmatch(mail) else ""
-    return ""
 
 
 def _language_in(obj: SchedulingObject, address: str) -> str:

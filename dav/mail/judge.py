@@ -23,7 +23,7 @@ from dav.scheduling.model import (
     organizer_of,
     read_object,
 )
-from dav.scheduling.places import who_of
+from dav.scheduling.places import invited_to, who_of
 from dav.scheduling.plan import Env
 from storage import accounts as people
 from storage import itip, meetings, senders
@@ -102,7 +102,7 @@ def domain_of(address: str) -> str:
 def copies_of(env: Env, account: Account, uid: str) -> list[bytes]:
     """The bodies of the account's objects with this UID, the newest first."""
     calendars = [one.id for one in meetings.calendars_of(env.conn, [account.id]).get(account.id, ())
-                 if one.kind == "calendar"]  # fmt: skip
+                 if invited_to(one)]  # fmt: skip
     return [body for _, body in meetings.by_uid(env.conn, calendars, uid)]
 
 

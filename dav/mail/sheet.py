@@ -303,7 +303,10 @@ def _people(component: Component) -> tuple[tuple[str, str], ...]:
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """All that the functions below need. before: what the reader was told last, in the same words."""
+    """All that the functions below need. before: what the reader was told last, in the same words.
+
+    actor: the name of who wrote it for the sender, "" for the sender alone.
+    """
 
     item: Outgoing
     obj: SchedulingObject
@@ -312,11 +315,19 @@ class _Told:
     texts: Texts
     clocks: Clocks
     now_s: int
+    actor: str = ""
+
+    @property
+    def owner(self) -> str:
+        """The name of who it is from, or the address."""
+        return one_line(self.item.sender_name, _NAME_CHARS_MAX) or self.item.sender
 
     @property
     def sender(self) -> str:
-        """The name of who sends it, or the address."""
-        return one_line(self.item.sender_name, _NAME_CHARS_MAX) or self.item.sender
+        """Who sends it, for whom."""
+        if not self.actor:
+            return self.owner
+        return self.texts.say("{name} on behalf of {owner}", name=self.actor, owner=self.owner)
 
     @property
     def task(self) -> bool:
@@ -332,11 +343,15 @@ def sheet_for(
     clocks: Clocks,
     links: Links | None,
     now_s: int,
+    actor: str = "",
 ) -> Sheet:
-    """The words of a mail. obj: its calendar, read; before: that of the message before to the same reader."""
+    """The words of a mail. obj: its calendar, read; before: that of the message before to the same reader.
+
+    actor: the name of who wrote it for the sender.
+    """
     facts = facts_of(obj, texts, clocks, now_s=now_s)
     old = facts_of(before, texts, clocks, now_s=now_s) if before is not None else None
-    told = _Told(item, obj, facts, old, texts, clocks, now_s)
+    told = _Told(item, obj, facts, old, texts, clocks, now_s, one_line(actor, _NAME_CHARS_MAX))
     if item.method == "REPLY":
         return _reply(told)
     if item.method == "CANCEL":
@@ -694,7 +709,7 @@ def _leaf(span: Span | None, told: _Told) -> tuple[str, str, str] | None:
 
 def _foot(told: _Told) -> tuple[str, ...]:
     say, item = told.texts.say, told.item
-    lines = [say("Sent for {name} ({address}) by Davenport.", name=told.sender, address=item.sender)]
+    lines = [say("Sent for {name} ({address}) by Davenport.", name=told.owner, address=item.sender)]
     if item.method in ("REQUEST", "ADD", "CANCEL"):
         lines.append(say("This invitation was sent to {address}.", address=item.recipient))
     return tuple(lines)

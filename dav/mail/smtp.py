@@ -34,7 +34,7 @@ from dav.auth.gate import printable
 from dav.auth.smtp import connected
 from dav.mail import can_mail
 from dav.mail.bounces import return_path, status_for
-from dav.mail.compose import CannotCompose, Mail, Reader, compose
+from dav.mail.compose import Actor, CannotCompose, Mail, Reader, compose
 from dav.mail.links import links_for, secret_of
 from dav.scheduling.plan import Env
 from dav.urls import Urls
@@ -409,7 +409,7 @@ class Sender:
             return batch
         with transaction(self._store) as conn:
             prepared = self._look(conn, rows, now_s)
-        for row, previous, thread, reader, outcome in prepared:
+        for row, previous, thread, reader, actor, outcome in prepared:
             if outcome is not None:
                 batch.done.append(outcome)
                 continue
@@ -423,6 +423,7 @@ class Sender:
                     reader=reader,
                     links=links,
                     now_s=now_s,
+                    actor=actor,
                 )
             except CannotCompose as error:
                 batch.done.append(Outcome(row, "failed", f"Not sent: {error}", "5.2"))
@@ -438,13 +439,14 @@ class Sender:
 
     def _look(
         self, conn: Conn, rows: Sequence[Outgoing], now_s: int
-    ) -> list[tuple[Outgoing, Outgoing | None, str | None, Reader, Outcome | None]]:
-        """For each row: what its recipient was told before, the thread, the languages, and an end if it has one."""
+    ) -> list[tuple[Outgoing, Outgoing | None, str | None, Reader, Actor | None, Outcome | None]]:
+        """For each row: what its recipient was told before, the thread, the languages, who wrote it, an end if any."""
         mail = self._config.mail
         dead = outbound.dead_addresses(conn, {row.recipient for row in rows}, bounces=mail.bounces_before_dead)
         by_account: dict[int, int] = {}
         by_event: dict[tuple[int, str], int] = {}
         people: dict[int, Reader] = {}
+        actors: dict[int | None, Actor | None] = {None: None}
         found = []
         for row in rows:
             event = (row.account_id, row.uid)
@@ -453,6 +455,8 @@ class Sender:
                 by_account[row.account_id] = outbound.count_recent(
                     conn, account_id=row.account_id, since_s=now_s - 3600
                 )
+            if row.actor_id not in actors:
+                actors[row.actor_id] = _actor(conn, row.actor_id)
             if event not in by_event:
                 by_event[event] = outbound.count_recent(
                     conn, account_id=row.account_id, uid=row.uid, since_s=now_s - 3600
@@ -473,7 +477,7 @@ class Sender:
             if outcome is None:
                 previous = outbound.last_sent(conn, row.account_id, row.uid, row.recipient, row.recurrence)
                 thread = outbound.thread_of(conn, row.account_id, row.uid, row.recipient)
-            found.append((row, previous, thread, people[row.account_id], outcome))
+            found.append((row, previous, thread, people[row.account_id], actors[row.actor_id], outcome))
         return found
 
     async def _write(self, outcome: Outcome) -> None:
@@ -548,6 +552,14 @@ def _reader(conn: Conn, account_id: int) -> Reader:
         calendars = (child for child in collections.children(conn, home.id) if child.kind == "calendar")
         zone = next((child.time_zone_id for child in calendars if child.time_zone_id), "")
     return Reader(home_language=account.locale, home_zone=zone)
+
+
+def _actor(conn: Conn, account_id: int | None) -> Actor | None:
+    """Who wrote for somebody else; None when that account is gone."""
+    account = None if account_id is None else accounts.account_by_id(conn, account_id)
+    if account is None:
+        return None
+    return Actor(account.display_name or account.name, account.addresses[0] if account.addresses else "")
 
 
 def password_of(smtp: SmtpConfig) -> str:

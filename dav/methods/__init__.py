@@ -25,7 +25,7 @@ METHODS: dict[str, Method] = {
         Method("MOVE", "4918 §9.9", True, copymove.parse, copymove.handle),
         Method("LOCK", "4918 §9.10", True, lock.parse, lock.handle),
         Method("UNLOCK", "4918 §9.11", True, lock.parse_unlock, lock.handle_unlock),
-        Method("ACL", "3744 §8.1", False, acl.parse, acl.handle),
+        Method("ACL", "3744 §8.1", True, acl.parse, acl.handle),
     )
 }
 # What Allow announces is exactly what is answered.

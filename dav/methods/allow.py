@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dav.access import PRINCIPALS
 from dav.errors import DavError
 from dav.tree import HOMES, KINDS, MEMBERS
 from dav.urls import Place
 
 _ALL = frozenset(KINDS)
-_ABOVE = frozenset({"host", "root", "principals", "container", "principal", "directory", "directory-card"})
+_ABOVE = frozenset({"host", "root", "principals", "container", *PRINCIPALS, "directory", "directory-card"})
 _STORED = _ALL - _ABOVE
 _OWN = MEMBERS | {"calendar", "addressbook", "subscribed", "folder"}  # made and removed by clients
 _UNMAPPED = "unmapped"  # an address in a home at which nothing is yet
@@ -20,7 +21,7 @@ KINDS_OF: dict[str, frozenset[str]] = {
     "POST": frozenset({"calendar", "addressbook", "outbox"}),
     "DELETE": _OWN,
     "PROPFIND": _ALL,
-    "PROPPATCH": _STORED | {"principal"},
+    "PROPPATCH": _STORED | PRINCIPALS,
     "REPORT": _ALL,
     "MKCOL": frozenset({_UNMAPPED}),
     "MKCALENDAR": frozenset({_UNMAPPED}),

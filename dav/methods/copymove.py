@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from dav import access, conditions, target, tree
+from dav import access, conditions, shown, target, tree
 from dav.context import Ctx, Node, Request, Response
+from dav.derived import birthdays
 from dav.errors import DavError
 from dav.headers import Preconditions, depth_of, destination, overwrite, preconditions
 from dav.methods import put
 from dav.methods.allow import KINDS_OF
-from dav.methods.delete import check_removable, remove
+from dav.methods.delete import check_removable, is_mount, remove
 from dav.methods.mkcol import check_location, check_room
 from dav.names import d
 from dav.target import Target
@@ -49,11 +50,11 @@ def handle(ctx: Ctx, wanted: Transfer) -> Response:
     conditions.check_if(ctx, wanted.wanted, source)
     if there.node is not None and not wanted.overwrite:
         raise DavError(412, detail="There is something at the destination, and Overwrite is F.")  # RFC 4918 §10.6
-    if wanted.moving:
+    if wanted.moving and not is_mount(node):
         conditions.check_removal_locks(ctx, wanted.wanted, source)
     if there.node is None:
         conditions.check_creation_locks(ctx, wanted.wanted, there)
-    else:
+    elif not is_mount(there.node):
         conditions.check_removal_locks(ctx, wanted.wanted, there)
     if node.object is not None:
         return _member(ctx, source, there, node, parent, wanted)
@@ -74,6 +75,8 @@ def _check_source(ctx: Ctx, source: Target, node: Node, wanted: Transfer) -> Non
 def _check_apart(source: Target, there: Target, node: Node, wanted: Transfer) -> None:
     """RFC 4918 §9.8.5, §9.9.4: 403 when source and destination are the same, or one would swallow the other."""
     if source.owner.id != there.owner.id or source.place.area != there.place.area:
+        if node.mount is not None and node.object is None and there.place.path.startswith(source.place.path + "/"):
+            raise DavError(403, detail="The destination is inside of the source.")
         return
     if source.path == there.path:
         raise DavError(403, detail="Source and destination are the same.")
@@ -91,6 +94,8 @@ def _check_destination(ctx: Ctx, there: Target, node: Node) -> Node:
     access.require(ctx, parent, d("bind"))
     if there.node is not None:
         check_removable(ctx, there, there.node)
+    elif node.object is not None:
+        put.check_free(ctx, parent, there.place.name)
     if node.object is not None:
         put.check_place(ctx, parent)
     else:
@@ -116,7 +121,10 @@ def _member(ctx: Ctx, source: Target, there: Target, node: Node, parent: Node, w
     existing = there.node.object if there.node is not None else None
     href = parent.href + encode_segment(there.place.name)
     altered = False
-    if tree.member_kind(into) == node.kind:
+    renaming = wanted.moving and above.id == into.id
+    # Of a calendar of somebody else only what is shown goes over, and what comes into one is put there.
+    as_stored = renaming or (node.view is None and parent.view is None and above.owner_id == into.owner_id)
+    if tree.member_kind(into) == node.kind and (as_stored or node.kind == "file"):
         if node.kind != "file":
             put.check_fit(ctx, parent, node.kind, record, existing)
             _check_uid(ctx, parent, node, existing, wanted)
@@ -132,13 +140,13 @@ def _member(ctx: Ctx, source: Target, there: Target, node: Node, parent: Node, w
             else:
                 new = objects.copy_object(ctx.conn, record, into, there.place.name, now_s=ctx.now_s)
         except UidTaken as taken:
-            raise put.uid_conflict(node.kind, parent.href + encode_segment(taken.name)) from None
+            raise put.uid_conflict(ctx, parent, taken.name) from None
+        if node.kind == "card":
+            _follow_card(ctx, above, record, into, new, wanted)
     else:
-        # Between a calendar, a book and plain files the bytes are what goes over, and are checked as in a PUT.
-        payload = put.Payload(
-            b"" if record.blob else objects.body(ctx.conn, record),
-            _blob(record), record.etag, record.content_type, None, None,
-        )  # fmt: skip
+        # Between a calendar, a book and plain files the bytes are what goes over, and are checked as in a PUT. Of what
+        # is somebody else's they are those that are shown.
+        payload = _payload(ctx, node, record)
         if there.node is not None and existing is None:
             _replace(ctx, there, there.node, wanted)
         stored = put.store(ctx, parent, there.place.name, existing, payload)
@@ -149,10 +157,34 @@ def _member(ctx: Ctx, source: Target, there: Target, node: Node, parent: Node, w
 
                 deliver.remove(ctx, node)  # out of the calendars: as DELETE (RFC 6638 §3.2.3)
             objects.delete_object(ctx.conn, above, record, now_s=ctx.now_s)
+            if node.kind == "card":
+                birthdays.card_removed(ctx.conn, above, record.name, now_s=ctx.now_s)
     if wanted.moving:
         # RFC 4918 §7.6: locks stay behind, and there is nothing left to be locked.
         locks.remove_locks_below(ctx.conn, source.owner.id, source.place.area, source.path)
+    if parent.view is not None and tree.member_kind(into) == node.kind and as_stored:
+        new = replace(new, etag=shown.etag(put.stored_node(ctx, parent, put.Stored(new, False))))
     return _answer(there, href, new, altered=altered)
+
+
+def _payload(ctx: Ctx, node: Node, record: ObjectRecord) -> put.Payload:
+    """A member as the body of a PUT. Raises DavError(404) for what is not shown."""
+    blob = _blob(record)
+    body = b"" if record.blob else shown.text(node, objects.body(ctx.conn, record))
+    if body is None or (blob is not None and node.view is not None and node.kind == "event"):
+        raise DavError(404, detail="There is nothing at this address.")
+    etag = record.etag if node.view is None or node.kind != "event" else put.etag_of(body)
+    return put.Payload(body, blob, etag, record.content_type, None, None)
+
+
+def _follow_card(
+    ctx: Ctx, above: Collection, record: ObjectRecord, into: Collection, new: ObjectRecord, wanted: Transfer
+) -> None:
+    """The calendars of birthdays go along with a card."""
+    if wanted.moving:
+        birthdays.card_removed(ctx.conn, above, record.name, now_s=ctx.now_s)
+    body = objects.bodies(ctx.conn, [new.id]).get(new.id, b"")
+    birthdays.card_written(ctx.conn, ctx.config, into, new.name, body, now_s=ctx.now_s)
 
 
 def _blob(record: ObjectRecord) -> Blob | None:
@@ -169,7 +201,7 @@ def _check_uid(ctx: Ctx, parent: Node, node: Node, existing: ObjectRecord | None
         return
     other = objects.object_by_uid(ctx.conn, into.id, record.uid)
     if other is not None and (existing is None or other.id != existing.id):
-        raise put.uid_conflict(node.kind, parent.href + encode_segment(other.name))
+        raise put.uid_conflict(ctx, parent, other.name)
 
 
 def _replace(ctx: Ctx, there: Target, node: Node, wanted: Transfer) -> None:
@@ -188,6 +220,8 @@ def _collection(ctx: Ctx, source: Target, there: Target, node: Node, parent: Nod
     collection, into = node.collection, parent.collection
     assert collection is not None
     assert into is not None
+    if wanted.moving and is_mount(node):
+        return _mount(ctx, there, node, parent)
     inside = collections.descendants(ctx.conn, collection) if wanted.depth != "0" else []
     levels = 1 + max((one.path.count("/") - collection.path.count("/") for one in inside), default=0)
     renaming = wanted.moving and collection.area == into.area and collection.owner_id == into.owner_id
@@ -200,11 +234,25 @@ def _collection(ctx: Ctx, source: Target, there: Target, node: Node, parent: Nod
     if renaming:
         collections.move_collection(ctx.conn, collection, into, there.place.name, now_s=ctx.now_s)
     else:
-        _copy(ctx, collection, into, there.place.name, wanted.depth != "0")
+        _copy(ctx, node, into, there.place.name, wanted.depth != "0")
         if wanted.moving:
+            birthdays.books_removed(ctx.conn, [collection, *inside], now_s=ctx.now_s)
             collections.delete_collection(ctx.conn, collection, now_s=ctx.now_s)
     if wanted.moving:
         locks.remove_locks_below(ctx.conn, source.owner.id, source.place.area, source.path)
+    return _answer(there, parent.href + encode_segment(there.place.name) + "/")
+
+
+def _mount(ctx: Ctx, there: Target, node: Node, parent: Node) -> Response:
+    """Another name for what is shared with this account, in its own home; it stays where it is."""
+    mount, into = node.mount, parent.collection
+    assert mount is not None
+    assert into is not None
+    if into.id != mount.parent_id:
+        raise DavError(403, detail="What is shared stands directly in the home of those with whom it is shared.")
+    if there.node is not None:
+        remove(ctx, there, there.node)
+    collections.move_collection(ctx.conn, mount, into, there.place.name, now_s=ctx.now_s)
     return _answer(there, parent.href + encode_segment(there.place.name) + "/")
 
 
@@ -219,20 +267,43 @@ def _check_size(ctx: Ctx, copied: list[Collection], wanted: Transfer) -> None:
             raise DavError(507, detail=f"One request copies {most} members at most.")
 
 
-def _copy(ctx: Ctx, collection: Collection, into: Collection, name: str, whole: bool) -> None:
-    """A collection with its properties and, when whole, all that is in it."""
+def _copy(ctx: Ctx, node: Node, into: Collection, name: str, whole: bool) -> None:
+    """A collection with its properties and, when whole, all that is in it, as it is shown."""
+    collection, front = node.collection, node.front
+    assert collection is not None
+    assert front is not None
     new = collections.create_collection(
-        ctx.conn, into, name, kind=collection.kind, display_name=collection.display_name,
-        description=collection.description, time_zone=collection.time_zone, time_zone_id=collection.time_zone_id,
-        components=collection.components, transparent=collection.transparent, now_s=ctx.now_s,
+        ctx.conn, into, name, kind=collection.kind, display_name=front.display_name,
+        description=front.description, time_zone=front.time_zone, time_zone_id=front.time_zone_id,
+        components=collection.components, transparent=front.transparent, now_s=ctx.now_s,
     )  # fmt: skip
-    for key, value in properties.get_properties(ctx.conn, collection.id).items():
+    for key, value in properties.get_properties(ctx.conn, front.id).items():
         properties.set_property(ctx.conn, new.id, key, value)
     if not whole:
         return
-    for record in objects.list_objects(ctx.conn, collection.id):
-        objects.copy_object(ctx.conn, record, new, record.name, now_s=ctx.now_s)
+    if node.view is None or tree.member_kind(collection) == "file":
+        for record in objects.list_objects(ctx.conn, collection.id):
+            objects.copy_object(ctx.conn, record, new, record.name, now_s=ctx.now_s)
+    else:
+        for member in shown.members(ctx, node, objects.list_objects(ctx.conn, collection.id), bodies=True):
+            _copy_shown(ctx, member, new)
     if new.kind == "calendar":
         meetings.forget_tags(ctx.conn, new.id)
-    for child in collections.children(ctx.conn, collection.id):
-        _copy(ctx, child, new, child.name, True)
+    if new.kind == "addressbook":
+        birthdays.book_written(ctx.conn, ctx.config, new, now_s=ctx.now_s)
+    for child in list(tree.collections_in(ctx, node)):
+        if child.front is not None and not is_mount(child):
+            _copy(ctx, child, new, child.front.name, True)
+
+
+def _copy_shown(ctx: Ctx, node: Node, into: Collection) -> None:
+    """A member of what is somebody else's, as its reader sees it."""
+    record, body = node.object, node.body
+    assert record is not None
+    if body is None:
+        return
+    described = put.describe(node.kind, body, ctx.config, ctx.now_s)
+    objects.put_object(
+        ctx.conn, into, record.name, body, content_type=described.content_type, etag=put.etag_of(body),
+        index=described.index, now_s=ctx.now_s,
+    )  # fmt: skip

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dav import access, conditions, target, tree
+from dav import access, conditions, shown, target, tree
 from dav.context import Ctx, Node, Request, Response
 from dav.headers import Preconditions, preconditions
 from dav.methods.allow import KINDS_OF
 from dav.names import d
+from dav.sharing import requests
 from dav.target import Target
 from dav.urls import HOME_AREAS
 from storage import collections, locks, objects
@@ -25,13 +26,23 @@ def handle(ctx: Ctx, wanted: Preconditions) -> Response:
     there = target.resolve(ctx, place)
     node = target.require_node(there)
     check_removable(ctx, there, node)
-    conditions.check_removal(ctx, wanted, there)
-    if node.kind == "calendar":
+    if is_mount(node):
+        # Locks are on what it stands for, which stays.
+        conditions.check_entity(wanted, node)
+        conditions.check_if(ctx, wanted, there)
+    else:
+        conditions.check_removal(ctx, wanted, there)
+    if node.kind == "calendar" and not is_mount(node):
         from dav.scheduling import deliver
 
         deliver.check_calendar_removal(ctx, node)
     remove(ctx, there, node)
     return Response(204)
+
+
+def is_mount(node: Node) -> bool:
+    """Whether this is the place of somebody else's collection in the own home."""
+    return node.mount is not None and node.object is None and node.front is node.mount
 
 
 def check_removable(ctx: Ctx, there: Target, node: Node) -> None:
@@ -40,11 +51,19 @@ def check_removable(ctx: Ctx, there: Target, node: Node) -> None:
     if node.kind not in KINDS_OF["DELETE"] or above is None:
         raise access.denied(node.href, d("unbind"))
     access.require(ctx, above, d("unbind"))
+    if not shown.is_whole(ctx, node):
+        raise access.denied(node.href, d("unbind"))  # of what one sees the time only one does not know what it is
 
 
 def remove(ctx: Ctx, there: Target, node: Node) -> None:
     """Removes what is at the target, and the locks on it and below. Needs: everything was checked."""
+    from dav.derived import birthdays
+
     assert node.collection is not None
+    if is_mount(node):
+        # Somebody else's: only its place in this home goes.
+        requests.leave(ctx, node)
+        return
     scheduled = ctx.config.scheduling.enabled
     if node.object is not None:
         if node.object.schedule_tag is not None and node.collection.kind == "calendar" and scheduled:
@@ -52,12 +71,19 @@ def remove(ctx: Ctx, there: Target, node: Node) -> None:
 
             deliver.remove(ctx, node)
         objects.delete_object(ctx.conn, node.collection, node.object, now_s=ctx.now_s)
+        if node.kind == "card":
+            birthdays.card_removed(ctx.conn, node.collection, node.object.name, now_s=ctx.now_s)
     else:
         if scheduled and node.collection.area == "calendars":
             from dav.scheduling import deliver
 
             inside = [node.collection, *collections.descendants(ctx.conn, node.collection)]
             deliver.remove_calendar(ctx, there.owner, [one for one in inside if one.kind == "calendar"])
+        if node.kind == "addressbook":
+            birthdays.books_removed(ctx.conn, [node.collection], now_s=ctx.now_s)
+        birthdays.calendar_removed(ctx.conn, node.collection)
+        below = collections.descendants(ctx.conn, node.collection) if node.kind == "folder" else []
+        requests.forget(ctx, [node.collection, *below])
         collections.delete_collection(ctx.conn, node.collection, now_s=ctx.now_s)
     # RFC 4918 §9.6: a deleted resource takes its locks with it.
     locks.remove_locks_below(ctx.conn, there.owner.id, there.place.area, there.path)

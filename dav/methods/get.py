@@ -10,16 +10,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from email.utils import formatdate
 
-from dav import access, directory, tree, xml
-from dav.conditions import CARD_VARIANTS, ZONE_VARIANTS, collection_etag, not_modified
+from dav import access, directory, shown, tree, xml
+from dav.conditions import CARD_VARIANTS, DAV_VARIANT, ZONE_VARIANTS, collection_etag, not_modified
 from dav.context import Ctx, Node, Request, Response
+from dav.errors import DavError
 from dav.headers import Preconditions, byte_range, card_version, media_type, preconditions, wants_zones
 from dav.ical import by_reference
 from dav.ical.render import merge_calendars
 from dav.names import d, ical
 from dav.properties.webdav import content_type
+from dav.sharing import notices
 from dav.vcard import convert, merge_cards
-from storage import blobs, collections, objects, properties
+from storage import blobs, objects, properties
 from storage.engine import Conn
 from storage.records import ObjectRecord
 
@@ -85,28 +87,42 @@ def _representation(ctx: Ctx, node: Node) -> tuple[bytes | None, str, Headers]:
     RFC 9110 §8.8.3: another representation needs another tag. If-Match knows all of them.
     """
     record = _record(node)
-    body, etag = node.body, record.etag
+    body, etag = node.body, shown.etag(node)
     if node.kind == "event":
         zones = wants_zones(ctx.request)
         if zones is not None:
             ctx.leave_lane()
-            stored = objects.body(ctx.conn, record) if body is None else body
+            stored = _body(ctx, node) if body is None else body
             body = by_reference.as_wanted(stored, zones)
             if body is not stored:
                 etag += ZONE_VARIANTS[zones]
         return body, etag, _VARY_ZONES
     if node.kind == "card":
         if "version" in ctx.request.header("accept").lower():
-            body = objects.body(ctx.conn, record) if body is None else body
+            body = _body(ctx, node) if body is None else body
             version = card_version(ctx.request.header("accept"), stored_version(body))
             if version is not None:
                 body, etag = convert(body, version), etag + CARD_VARIANTS[version]
         return body, etag, (("Vary", "Accept"),)
+    if node.collection is not None and node.collection.kind == "notifications":
+        if notices.DAV_TYPE in ctx.request.header("accept").lower():
+            body, etag = notices.dav_form(objects.body(ctx.conn, record)), etag + DAV_VARIANT
+        return body, etag, (("Vary", "Accept"),)
     return body, etag, ()
+
+
+def _body(ctx: Ctx, node: Node) -> bytes:
+    """What is shown of a member. Raises DavError(404) when that is nothing."""
+    body = shown.text(node, objects.body(ctx.conn, _record(node)))
+    if body is None:
+        raise DavError(404, detail="There is nothing at this address.")
+    return body
 
 
 def of_member(ctx: Ctx, node: Node, status: int, extra: Headers) -> Response:
     """A member as the answer to another method than GET (RFC 8144 §3)."""
+    if node.view is not None and node.kind == "event" and node.body is None:
+        node.body = _body(ctx, node)
     body, etag, vary = _representation(ctx, node)
     headers = (*_member_headers(node, etag), *vary, *extra)
     return _content(ctx, _record(node), body, None, status, headers)
@@ -121,7 +137,8 @@ def _member_headers(node: Node, etag: str) -> Headers:
     record = _record(node)
     kind = content_type(node)
     saved: Headers = () if _SHOWN.fullmatch(media_type(kind)) else (("Content-Disposition", "attachment"),)
-    tag: Headers = (("Schedule-Tag", f'"{record.schedule_tag}"'),) if record.schedule_tag is not None else ()
+    tagged = record.schedule_tag is not None and shown.told(node)
+    tag: Headers = (("Schedule-Tag", f'"{record.schedule_tag}"'),) if tagged else ()
     ranges: Headers = (("Accept-Ranges", "bytes"),) if node.kind == "file" else ()
     return (
         ("Content-Type", kind),
@@ -199,11 +216,15 @@ def _merged(ctx: Ctx, node: Node, get: Get) -> Response:
     )
     if not_modified(get.wanted, (etag,), collection.modified_s):
         return Response(304, headers)
-    name = collection.display_name or collection.name
-    color = _color(ctx, collection.id) if calendar else None
+    front = node.front
+    assert front is not None
+    name = front.display_name or front.name
+    color = _color(ctx, front.id) if calendar else None
 
     def stream(conn: Conn) -> Iterator[bytes]:
-        bodies = (by_reference.as_wanted(body, zones) for _, body in objects.iter_bodies(conn, collection.id))
+        stored = objects.iter_bodies(conn, collection.id)
+        texts = (body for _, body in stored) if node.view is None else shown.texts(conn, node, stored)
+        bodies = (by_reference.as_wanted(body, zones) for body in texts)
         return merge_calendars(bodies, name=name, color=color) if calendar else merge_cards(bodies)
 
     return Response(200, headers, stream=stream)
@@ -222,14 +243,14 @@ def _listing(ctx: Ctx, node: Node) -> Response:
     entries: list[tuple[str, str]] = []
     more = False
     if node.collection is not None and node.owner is not None:
-        for collection in collections.children(ctx.conn, node.collection.id):
-            child = tree.collection_node(ctx, node.owner, collection)
-            entries.append((child.href, (collection.display_name or collection.name) + "/"))
-        records = objects.list_objects(ctx.conn, node.collection.id, limit=_LIST_MAX + 1)
-        more = len(records) > _LIST_MAX
-        for record in records[:_LIST_MAX]:
-            member = tree.member_node(ctx, node.owner, node.collection, record)
-            entries.append((member.href, record.name))
+        for child in tree.collections_in(ctx, node):
+            front = child.front
+            assert front is not None
+            entries.append((child.href, (front.display_name or front.name) + "/"))
+        members = list(tree.members(ctx, node, limit=_LIST_MAX + 1))
+        more = len(members) > _LIST_MAX
+        for member in members[:_LIST_MAX]:
+            entries.append((member.href, _record(member).name))
     items = "".join(f"<li><a href={xml.attribute(href)}>{xml.escape(text)}</a></li>" for href, text in entries)
     hint = "<p>This is an address for calendar, contact and file programs.</p>" if not entries else ""
     rest = f"<p>Only the first {_LIST_MAX} are shown.</p>" if more else ""

@@ -76,7 +76,7 @@ def handle(ctx: Ctx, asked: Asked) -> Response:
     blocked = _conflicts(ctx, asked, there)
     if blocked is not None:
         return blocked
-    _check_count(ctx)
+    _check_count(ctx, there)
     if len(there.covering(ctx)) >= SHARED_MAX:
         raise DavError(507, detail=f"At most {SHARED_MAX} locks may be on one resource.")
     if node is None:
@@ -89,7 +89,7 @@ def handle(ctx: Ctx, asked: Asked) -> Response:
     )  # fmt: skip
     locks.create_lock(ctx.conn, lock)
     # The new lock first: some clients take the first token of the body for theirs.
-    inner = "".join(active_lock(ctx, one) for one in (lock, *there.covering(ctx)))
+    inner = "".join(active_lock(ctx, one, node) for one in (lock, *there.covering(ctx)))
     return _discovery(200 if there.node is not None else 201, inner, (("Lock-Token", f"<{lock.token}>"),))
 
 
@@ -121,7 +121,7 @@ def _create(ctx: Ctx, there: Target) -> Node:
         ctx.conn, parent.collection, name, b"", content_type=type_of_name(name), etag=etag_of(b""),
         index=ObjectIndex(), now_s=ctx.now_s,
     )  # fmt: skip
-    return tree.member_node(ctx, there.owner, parent.collection, record)
+    return tree.member_of(parent, record)
 
 
 def _conflicts(ctx: Ctx, asked: Asked, there: Target) -> Response | None:
@@ -131,8 +131,9 @@ def _conflicts(ctx: Ctx, asked: Asked, there: Target) -> Response | None:
     one of infinite depth, is told by the 207 of §9.10.3.
     """
     here = [lock for lock in there.covering(ctx) if not (asked.shared and lock.shared)]
+    near = there.node or there.parent
     if here:
-        hrefs = "".join(dict.fromkeys(href_element(root_href(ctx, lock)) for lock in here[:100]))
+        hrefs = "".join(dict.fromkeys(href_element(root_href(ctx, lock, near)) for lock in here[:100]))
         raise DavError(423, d("no-conflicting-lock"), "The resource is locked already.", content=hrefs)
     if not asked.depth_infinity or there.node is None or there.node.object is not None:
         return None
@@ -140,17 +141,18 @@ def _conflicts(ctx: Ctx, asked: Asked, there: Target) -> Response | None:
     below = [lock for lock in found if not (asked.shared and lock.shared)]
     if not below:
         return None
-    hrefs_below = dict.fromkeys(root_href(ctx, lock) for lock in below[:100])
+    hrefs_below = dict.fromkeys(root_href(ctx, lock, near) for lock in below[:100])
     responses = [status_response(href, 423, d("no-conflicting-lock")) for href in hrefs_below]
     return multistatus([*responses, status_response(there.node.href, 424)])
 
 
-def _check_count(ctx: Ctx) -> None:
+def _check_count(ctx: Ctx, there: Target) -> None:
     most = ctx.config.limits.locks
     count = 0
     for area in HOME_AREAS:
-        held = locks.locks_below(ctx.conn, ctx.account.id, area, "", now_s=ctx.now_s)
-        count += sum(lock.account_id == ctx.account.id for lock in held)
+        for owner_id in {ctx.account.id, there.owner.id}:
+            held = locks.locks_below(ctx.conn, owner_id, area, "", now_s=ctx.now_s)
+            count += sum(lock.account_id == ctx.account.id for lock in held)
     if count >= most:
         raise DavError(507, detail=f"An account may hold {most} locks at the same time.")
 

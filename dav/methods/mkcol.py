@@ -111,7 +111,7 @@ def handle(ctx: Ctx, make: Make) -> Response:
     conditions.check_creation(ctx, make.wanted, there)
     assert parent.collection is not None
     created = collections.create_collection(ctx.conn, parent.collection, place.name, kind=make.kind, now_s=ctx.now_s)
-    node = tree.collection_node(ctx, there.owner, created)
+    node = tree.child(ctx, parent, created)
     outcomes = properties.update(ctx, node, make.changes, creating=True) if make.changes else {}
     if any(outcome.status != 200 for outcome in outcomes.values()):
         # All or nothing: RFC 4791 §5.3.1, RFC 5689 §3.

@@ -10,7 +10,8 @@ from dav.urls import Place
 # Only what is finished. Every answer carries it: clients look for it on PROPFIND as well as on OPTIONS.
 DAV_HEADER = (
     "1, 2, 3, access-control, calendar-access, calendar-auto-schedule, calendar-no-timezone, calendar-availability, "
-    "addressbook, extended-mkcol"
+    "addressbook, extended-mkcol, calendarserver-sharing, resource-sharing, "
+    "calendar-proxy"
 )
 
 

@@ -1,6 +1,6 @@
 """POST to a calendar or an address book (RFC 5995): add a member under a name that the server chooses.
 
-POST to an outbox (RFC 6638 §5): ask for the busy times of people.
+POST to an outbox (RFC 6638 §5): ask for the busy times of people. POST of XML: dav/methods/actions.py.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from dav import access, conditions, target, tree
 from dav.context import Ctx, Request, Response
 from dav.errors import DavError
 from dav.headers import Preconditions, Prefer, preconditions, prefer
+from dav.methods import actions
 from dav.methods.allow import KINDS_OF, not_allowed
 from dav.methods.get import of_member
-from dav.methods.put import Payload, read_payload, store, validators
+from dav.methods.put import Payload, read_payload, store, stored_node, validators
 from dav.names import d
 from dav.scheduling import freebusy
 from dav.target import Target
@@ -30,24 +31,32 @@ class Post:
     prefer: Prefer
 
 
-def parse(request: Request) -> Post | freebusy.Asked | DavError:
+def parse(request: Request) -> Post | freebusy.Asked | actions.Wanted | DavError:
     """Raises DavError(415) for a coded body. What is wrong with a message for an outbox is told once there is one."""
     if request.place.path == "outbox" and request.place.area == "calendars":
         try:
             return freebusy.parse(request)
         except DavError as error:
             return error.again()
+    asked = actions.wanted(request) if request.place.area in HOME_AREAS else None
+    if asked is not None:
+        return asked
     return Post(read_payload(request, request.place.area), preconditions(request), prefer(request))
 
 
-def handle(ctx: Ctx, post: Post | freebusy.Asked | DavError) -> Response:
+def handle(ctx: Ctx, post: Post | freebusy.Asked | actions.Wanted | DavError) -> Response:
     place = ctx.request.place
     if place.area not in HOME_AREAS or not place.account:
         raise not_allowed(tree.require(ctx, place).kind, "POST is not answered here.")
     there = target.resolve(ctx, place)
     node = target.require_node(there)
+    # A notice among all other files answers POST, so the table of methods does not say all.
+    if isinstance(post, actions.Wanted) and node.kind in post.action.kinds:
+        return actions.run(ctx, node, post)
     if node.kind not in KINDS_OF["POST"]:
         raise not_allowed(node.kind, "POST is not answered here.")
+    if isinstance(post, actions.Wanted):
+        return actions.run(ctx, node, post)
     if not isinstance(post, Post):
         if node.kind != "outbox" or not ctx.config.scheduling.enabled:
             raise not_allowed(node.kind, "POST is not answered here.")
@@ -61,11 +70,12 @@ def handle(ctx: Ctx, post: Post | freebusy.Asked | DavError) -> Response:
     conditions.check_entity(post.wanted, node)
     conditions.check_if(ctx, post.wanted, there)
     name = f"{uuid.uuid4()}{_ENDING[node.kind]}"
-    member = Target(Place(place.area, place.account, f"{place.path}/{name}", False), there.owner, None, node)
+    address = Place(place.area, place.account, f"{place.path}/{name}", False)
+    member = Target(address, there.owner, None, node, f"{there.path}/{name}")
     conditions.check_creation_locks(ctx, post.wanted, member)
     stored = store(ctx, node, name, None, post.payload)
     assert node.collection is not None
-    made = tree.member_node(ctx, there.owner, node.collection, stored.record)
+    made = stored_node(ctx, node, stored)
     location = ("Location", made.href)
     if post.prefer.returns == "representation":
         applied = (("Content-Location", made.href), ("Preference-Applied", "return=representation"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dav import access, properties, tree, xml
+from dav import access, properties, shown, tree, xml
 from dav.conditions import check_write
 from dav.context import Ctx, Request, Response
 from dav.errors import DavError
@@ -42,6 +42,8 @@ def parse(request: Request) -> Proppatch:
 def handle(ctx: Ctx, wanted: Proppatch) -> Response:
     node = tree.require(ctx, ctx.request.place)
     access.require(ctx, node, d("write-properties"))
+    if not shown.is_whole(ctx, node):
+        raise access.denied(node.href, d("write-properties"))  # what stands there is not for his eyes either
     check_write(ctx, node)
     outcomes = properties.update(ctx, node, wanted.changes)
     # CLIENT macOS and iOS (2024): send return=minimal and take only a 207 for success, so RFC 8144 §2.2 is not used.

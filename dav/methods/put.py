@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import mimetypes
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import formatdate
 
-from dav import access, conditions, target, tree
+from dav import access, conditions, privacy, target, tree
 from dav.config import Config
 from dav.context import Ctx, Node, Request, Response
 from dav.errors import DavError
@@ -21,7 +21,7 @@ from dav.names import c, cr, d
 from dav.urls import Place, encode_segment
 from dav.vcard import INDEXED_CHARS_MAX, check_card, index_card
 from dav.xml import href_element
-from storage import objects
+from storage import objects, overlays
 from storage.errors import UidTaken
 from storage.records import Blob, Collection, ObjectIndex, ObjectRecord
 
@@ -69,7 +69,10 @@ class Payload:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What became of a body. altered: the server changed it, so the client must not be told its ETag."""
+    """What became of a body. altered: the server changed it, so the client must not be told its ETag.
+
+    record.etag: as the writer sees the member.
+    """
 
     record: ObjectRecord
     created: bool
@@ -172,6 +175,8 @@ def handle(ctx: Ctx, put: Put) -> Response:
         raise DavError(409, detail="An address that ends in a slash is a collection's.")
     check_place(ctx, parent)
     access.require(ctx, node or parent, d("write-content") if node is not None else d("bind"))
+    if node is None:
+        check_free(ctx, parent, place.name)
     try:
         if node is None:
             conditions.check_creation(ctx, put.wanted, there)
@@ -183,8 +188,7 @@ def handle(ctx: Ctx, put: Put) -> Response:
         raise
     stored = store(ctx, parent, place.name, node.object if node is not None else None, put.payload)
     if put.prefer.returns == "representation":
-        member = Node(tree.member_kind(_collection(parent)), parent.href + encode_segment(stored.record.name),
-                      parent.owner, parent.collection, stored.record)  # fmt: skip
+        member = stored_node(ctx, parent, stored)
         return of_member(ctx, member, 201 if stored.created else 200, _applied(member.href))
     return Response(201 if stored.created else 204, validators(stored.record, altered=stored.altered))
 
@@ -212,6 +216,12 @@ def _not_a_member(ctx: Ctx, place: Place) -> DavError:
     return access.denied(ctx.urls.root(), d("bind"))
 
 
+def check_free(ctx: Ctx, parent: Node, name: str) -> None:
+    """Raises DavError(403, need-privileges) where the name belongs to something that the writer does not see."""
+    if parent.view is not None and objects.object_by_name(ctx.conn, _collection(parent).id, name) is not None:
+        raise access.denied(parent.href + encode_segment(name), d("bind"))
+
+
 def check_place(ctx: Ctx, parent: Node) -> None:
     """Raises DavError(403, need-privileges) where only the server makes members (RFC 6638 §2.1, §2.2)."""
     if parent.kind in ("inbox", "outbox", "notifications", "subscribed"):
@@ -219,10 +229,72 @@ def check_place(ctx: Ctx, parent: Node) -> None:
 
 
 def store(ctx: Ctx, parent: Node, name: str, existing: ObjectRecord | None, payload: Payload) -> Stored:
-    """Stores a payload as a member. A body equal to what is there changes nothing.
+    """Stores a payload as a member, which `existing` is now. A body equal to what is there changes nothing.
+
+    Of somebody else's calendar what the writer does not see stays, and what is personal of his goes beside it.
 
     Needs: privileges and preconditions were checked. Raises DavError(403) with the precondition that the body breaks.
     """
+    if parent.view is not None and tree.member_kind(_collection(parent)) in ("event", "card"):
+        return _store_shared(ctx, parent, name, existing, payload)
+    return _store(ctx, parent, name, existing, payload)
+
+
+def _store_shared(ctx: Ctx, parent: Node, name: str, existing: ObjectRecord | None, payload: Payload) -> Stored:
+    """Into what is somebody else's. Raises DavError(403, need-privileges) for what is not the writer's to change."""
+    href, view, kind = parent.href + encode_segment(name), parent.view, tree.member_kind(_collection(parent))
+    assert view is not None
+    if payload.error is not None and payload.described is None:
+        raise payload.error.again()
+    if payload.blob is not None and ctx.request.upload is not None:
+        ctx.request.upload.place()
+    sent = whole_body(ctx, payload.body, payload.blob)
+    if kind == "card":
+        described = payload.described or describe(kind, sent, ctx.config, ctx.now_s)
+        if privacy.hides(view, described.index.secrecy, card=True):
+            raise access.denied(href, d("write-content"))
+        return _store(ctx, parent, name, existing, payload)
+    if payload.described is None:
+        describe(kind, sent, ctx.config, ctx.now_s)
+    old = None if existing is None or existing.blob else objects.body(ctx.conn, existing)
+    try:
+        body, overlay = privacy.absorb(sent, old, view)
+    except privacy.Refused:
+        raise access.denied(href, d("write-content")) from None
+    if body != payload.body or payload.blob is not None:
+        described = describe(kind, body, ctx.config, ctx.now_s)
+        payload = Payload(body, None, etag_of(body), payload.content_type, described, None)
+    try:
+        stored = _store(ctx, parent, name, existing, payload)
+    except DavError as error:
+        if error.condition != c("unique-scheduling-object-resource"):
+            raise
+        raise DavError(error.status, error.condition, error.detail) from None  # where it stands is the owner's to know
+    digest = privacy.digest_of(overlay)
+    if not view.principal:
+        changed = overlays.set_overlay(ctx.conn, stored.record.id, view.reader, digest, overlay)
+        if changed and existing is not None and stored.record.change_seq == existing.change_seq:
+            objects.renumber(ctx.conn, stored.record, now_s=ctx.now_s)  # the writer's other devices are to hear of it
+    altered = stored.altered or privacy.show(body, view, overlay) != sent
+    tag = stored.record.schedule_tag if privacy.is_whole(body, view) else None
+    return replace(
+        stored,
+        record=replace(stored.record, etag=privacy.shown_etag(stored.record.etag, view, digest), schedule_tag=tag),
+        altered=altered,
+    )
+
+
+def stored_node(ctx: Ctx, parent: Node, stored: Stored) -> Node:
+    """The node of what was stored, with what is shown of it. Raises DavError(404) when that is nothing."""
+    if parent.view is None:
+        return tree.member_of(parent, stored.record)
+    found = tree.member(ctx, parent, stored.record.name, body=True)
+    if found is None:
+        raise DavError(404, detail="There is nothing at this address.")
+    return found
+
+
+def _store(ctx: Ctx, parent: Node, name: str, existing: ObjectRecord | None, payload: Payload) -> Stored:
     collection = _collection(parent)
     kind = tree.member_kind(collection)
     if kind == "file":
@@ -273,9 +345,14 @@ def write(
             now_s=ctx.now_s,
         )  # fmt: skip
     except UidTaken as taken:
-        raise uid_conflict(tree.member_kind(collection), parent.href + encode_segment(taken.name)) from None
+        raise uid_conflict(ctx, parent, taken.name) from None
     if ctx.request.upload is not None:
         ctx.request.upload.place()  # only now: what is refused leaves nothing behind
+    if collection.kind == "addressbook":
+        from dav.derived import birthdays
+
+        stored = whole_body(ctx, body, payload.blob)
+        birthdays.card_written(ctx.conn, ctx.config, collection, record.name, stored, now_s=ctx.now_s)
     return Stored(record, created, altered)
 
 
@@ -292,15 +369,19 @@ def check_fit(
         raise DavError(403, c("supported-calendar-component"), detail)
     # A card without a UID is tolerated, and so may get one later.
     if existing is not None and existing.uid and index.uid and existing.uid != objects.stored_uid(index.uid):
-        raise uid_conflict(kind, parent.href + encode_segment(existing.name))
+        raise uid_conflict(ctx, parent, existing.name)
 
 
-def uid_conflict(kind: str, href: str) -> DavError:
-    """403 no-uid-conflict, naming the resource that has the UID."""
+def uid_conflict(ctx: Ctx, parent: Node, name: str) -> DavError:
+    """403 no-uid-conflict, naming the resource that has the UID, if the writer may know of it."""
+    kind = tree.member_kind(_collection(parent))
+    known = parent.view is None or tree.member(ctx, parent, name) is not None
+    href = parent.href + encode_segment(name)
     condition = cr("no-uid-conflict") if kind == "card" else c("no-uid-conflict")
     return DavError(
-        403, condition, "Another resource has this UID, or this one has another.", content=href_element(href)
-    )
+        403, condition, "Another resource has this UID, or this one has another.",
+        content=href_element(href) if known else "",
+    )  # fmt: skip
 
 
 def whole_body(ctx: Ctx, body: bytes, blob: Blob | None) -> bytes:

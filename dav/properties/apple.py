@@ -21,15 +21,15 @@ def _ctag(ctx: Ctx, node: Node) -> str | None:
 def _colour(ctx: Ctx, node: Node) -> str | None:
     # Kept as sent, since Apple adds the attribute symbolic-color.
     sent = (node.dead or {}).get(ical("calendar-color"))
-    if sent is not None or node.collection is None:
+    if sent is not None or node.front is None:
         return sent
     start, end, _ = tags(ical("calendar-color"))
-    return f"{start}{_PALETTE[int(node.collection.key[:4], 16) % len(_PALETTE)]}FF{end}"
+    return f"{start}{_PALETTE[int(node.front.key[:4], 16) % len(_PALETTE)]}FF{end}"
 
 
 def _write_colour(ctx: Ctx, node: Node, value: str | None) -> None:
-    assert node.collection is not None
-    properties.set_property(ctx.conn, node.collection.id, ical("calendar-color"), value)
+    assert node.front is not None
+    properties.set_property(ctx.conn, node.front.id, ical("calendar-color"), value)
 
 
 def _emails(ctx: Ctx, node: Node) -> str | None:

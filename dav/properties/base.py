@@ -59,7 +59,8 @@ class Property:
     write: stores a parsed value (None removes); must not fail for reasons that parse or check could have seen.
     at_creation: may only be written by MKCALENDAR and extended MKCOL (RFC 4791 §5.2.3).
     listed: what a listing of members of a kind needs for it; None, also as answer: more than a column.
-    allprop: shown by DAV:allprop. body, locks: get needs node.body, node.locks, which are loaded for many at once.
+    allprop: shown by DAV:allprop. body, locks, feeds, shares: get needs node.body, node.locks, node.published,
+    node.shares, which are loaded for many at once.
     """
 
     name: str
@@ -76,6 +77,8 @@ class Property:
     at_creation: bool = False
     body: bool = False
     locks: bool = False
+    feeds: bool = False
+    shares: bool = False
 
 
 # One step of rendering: (name, getter or None for a dead property, whole, start tag, end tag, empty tag).

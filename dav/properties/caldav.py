@@ -26,7 +26,7 @@ _KNOWN_COMPONENTS = frozenset({"VEVENT", "VTODO", "VJOURNAL", "VFREEBUSY", "VAVA
 
 def zone_of(ctx: Ctx, node: Node) -> Zone:
     """The zone in which floating times of a calendar are read: the calendar's, else the account's, else UTC."""
-    collection = node.collection
+    collection = node.front
     if collection is not None:
         zone = None
         if collection.time_zone_id:
@@ -66,13 +66,13 @@ def description_property(name: str, rfc: str, kinds: frozenset[str]) -> Property
 
 
 def _description(ctx: Ctx, node: Node) -> str | None:
-    text = node.collection.description if node.collection is not None else None
+    text = node.front.description if node.front is not None else None
     return None if text is None else escape(text)
 
 
 def _write_description(ctx: Ctx, node: Node, value: str | None) -> None:
-    assert node.collection is not None
-    collections.update_collection(ctx.conn, node.collection.id, now_s=ctx.now_s, description=value)
+    assert node.front is not None
+    collections.update_collection(ctx.conn, node.front.id, now_s=ctx.now_s, description=value)
 
 
 def _home_set(ctx: Ctx, node: Node) -> str | None:
@@ -92,7 +92,7 @@ def _user_type(ctx: Ctx, node: Node) -> str | None:
 
 
 def _time_zone(ctx: Ctx, node: Node) -> str | None:
-    collection = node.collection
+    collection = node.front
     if collection is None:
         return None
     if collection.time_zone:
@@ -125,15 +125,15 @@ def time_zone_text(element: Element) -> str:
 
 
 def _write_time_zone(ctx: Ctx, node: Node, value: str | None) -> None:
-    assert node.collection is not None
+    assert node.front is not None
     zone = vtimezone_text_zone(value) if value else None
     collections.update_collection(
-        ctx.conn, node.collection.id, now_s=ctx.now_s, time_zone=value, time_zone_id=zone.key if zone else None
+        ctx.conn, node.front.id, now_s=ctx.now_s, time_zone=value, time_zone_id=zone.key if zone else None
     )
 
 
 def _time_zone_id(ctx: Ctx, node: Node) -> str | None:
-    collection = node.collection
+    collection = node.front
     if collection is None:
         return None
     # RFC 7809 §3.1.5: the value is the TZID that stands in calendar-timezone, whatever zone we take it for.
@@ -160,9 +160,9 @@ def _parse_time_zone_id(element: Element) -> str:
 
 
 def _write_time_zone_id(ctx: Ctx, node: Node, value: str | None) -> None:
-    assert node.collection is not None
+    assert node.front is not None
     # RFC 7809 §3.1.5: the two properties describe the same zone; the text is then made from the name.
-    collections.update_collection(ctx.conn, node.collection.id, now_s=ctx.now_s, time_zone=None, time_zone_id=value)
+    collections.update_collection(ctx.conn, node.front.id, now_s=ctx.now_s, time_zone=None, time_zone_id=value)
 
 
 def _components(ctx: Ctx, node: Node) -> str:
@@ -188,7 +188,7 @@ def _data_types(ctx: Ctx, node: Node) -> str:
 
 
 def _transparent(ctx: Ctx, node: Node) -> str:
-    return "<C:transparent/>" if node.collection is not None and node.collection.transparent else "<C:opaque/>"
+    return "<C:transparent/>" if node.front is not None and node.front.transparent else "<C:opaque/>"
 
 
 def _parse_transparent(element: Element) -> bool:
@@ -199,8 +199,8 @@ def _parse_transparent(element: Element) -> bool:
 
 
 def _write_transparent(ctx: Ctx, node: Node, value: bool | None) -> None:
-    assert node.collection is not None
-    collections.update_collection(ctx.conn, node.collection.id, now_s=ctx.now_s, transparent=bool(value))
+    assert node.front is not None
+    collections.update_collection(ctx.conn, node.front.id, now_s=ctx.now_s, transparent=bool(value))
 
 
 def _collations(ctx: Ctx, node: Node) -> str:

@@ -12,6 +12,7 @@ from dav.names import d
 from dav.properties import dead
 from dav.properties.base import Property
 from dav.properties.table import PROPERTIES
+from dav.tree import PROXIES
 from dav.xml import Element, children, serialise, tags
 from storage import accounts, collections, properties
 from storage.accounts import NAME_BYTES_MAX
@@ -72,6 +73,8 @@ def update(ctx: Ctx, node: Node, changes: Changes, *, creating: bool = False) ->
                 plan.append((name, _live_write(ctx, node, row, element)))
             except DavError as error:
                 refused[name] = Outcome(error.status, error.condition)
+        elif node.kind in PROXIES:
+            refused[name] = _PROTECTED  # the groups of delegates have nothing of their own
         elif len(name.encode()) > NAME_BYTES_MAX:
             refused[name] = _NO_ROOM
         else:
@@ -84,9 +87,9 @@ def update(ctx: Ctx, node: Node, changes: Changes, *, creating: bool = False) ->
         return refused | {name: _NOT_ALONE for name, _ in plan if name not in refused}
     for _, write in plan:
         write()
-    if plan and node.collection is not None and node.object is None:
+    if plan and node.front is not None and node.object is None:
         # What is no column does not count itself as a change of the collection.
-        collections.touch_properties(ctx.conn, node.collection.id, now_s=ctx.now_s)
+        collections.touch_properties(ctx.conn, node.front.id, now_s=ctx.now_s)
     return {name: _DONE for name, _ in plan}
 
 
@@ -99,7 +102,8 @@ def _no_room(ctx: Ctx, node: Node, kept: dict[str, int]) -> Outcome | None:
     names = (old.keys() | kept.keys()) - {name for name, size in kept.items() if not size}
     if len(names) > ctx.config.limits.properties:
         return _NO_ROOM
-    owner = node.owner
+    # What is kept with a mount is the sharee's own.
+    owner = ctx.account if node.front is not None and node.front is node.mount else node.owner
     if owner is None or owner.quota_bytes is None:
         return None
     more = sum(kept.values()) - sum(len(old[name].encode()) for name in kept if name in old)

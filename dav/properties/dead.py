@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dav import shown
 from dav.context import Ctx, Node
 from storage import collections, properties
 
@@ -13,8 +14,10 @@ def key_of(ctx: Ctx, node: Node) -> tuple[int, int]:
     """(collection id, object id) under which a node's dead properties are kept. Needs: a principal or inside a home."""
     if node.kind == "principal":
         return collections.home(ctx.conn, ctx.account.id, "calendars").id, _OF_PRINCIPAL
-    assert node.collection is not None
-    return node.collection.id, node.object.id if node.object is not None else 0
+    if node.object is not None:
+        return node.object.collection_id, node.object.id
+    assert node.front is not None
+    return node.front.id, 0
 
 
 def current(ctx: Ctx, node: Node) -> dict[str, str]:
@@ -24,15 +27,20 @@ def current(ctx: Ctx, node: Node) -> dict[str, str]:
 
 
 def load(ctx: Ctx, nodes: list[Node]) -> None:
-    """Fill node.dead where it is missing: one statement for all collections, one for the members of each collection."""
+    """Fill node.dead where it is missing: one statement for all collections, one for the members of each collection.
+
+    Of what is shown to somebody else as a busy time there are none.
+    """
     wanted = [node for node in nodes if node.dead is None]
     above: dict[int, list[Node]] = {}
     members: dict[int, list[Node]] = {}
     for node in wanted:
-        if node.object is not None and node.collection is not None:
+        if not shown.told(node):
+            node.dead = {}
+        elif node.object is not None and node.collection is not None:
             members.setdefault(node.collection.id, []).append(node)
-        elif node.collection is not None:
-            above.setdefault(node.collection.id, []).append(node)
+        elif node.front is not None:
+            above.setdefault(node.front.id, []).append(node)
         elif node.kind == "principal" and node.owner is not None and node.owner.id == ctx.account.id:
             node.dead = current(ctx, node)
     if above:

@@ -79,10 +79,12 @@ class Listing:
 def listing_of(ctx: Ctx, node: Node, selection: Selection, *, bodies: bool = False) -> Listing | None:
     """How the members of a collection can be written from columns; None when that is not enough, or it is none.
 
+    What somebody else sees is never written so.
+
     bodies: whether the caller can give what is stored, for calendar-data and address-data. At most one statement, where
     something is asked for that may be a dead property.
     """
-    if selection.mode != "prop" or node.collection is None or node.object is not None:
+    if selection.mode != "prop" or node.collection is None or node.object is not None or node.view is not None:
         return None
     kind = member_kind(node.collection)
     cells: list[Cell] = []

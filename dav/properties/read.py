@@ -7,12 +7,14 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from dav import locks as dav_locks
+from dav import shown
 from dav.context import Ctx, Node
 from dav.errors import DavError
+from dav.feeds import switch as published
 from dav.ical.render import CalendarData, parse_calendar_data
 from dav.multistatus import propstat_response
 from dav.names import c, cr, d
-from dav.properties import dead
+from dav.properties import dead, sharing
 from dav.properties.base import Selection, Step, batches, render
 from dav.properties.table import PROPERTIES
 from dav.vcard import AddressData, parse_address_data
@@ -90,12 +92,14 @@ class _Plan(NamedTuple):
     dead: bool
     body: bool
     locks: bool
+    feeds: bool
+    shares: bool
 
 
 def _make_plan(names: tuple[str, ...], kind: str) -> _Plan:
     steps: list[Step] = []
     bound: set[str] = set()
-    wants_dead = wants_body = wants_locks = False
+    wants_dead = wants_body = wants_locks = wants_feeds = wants_shares = False
     for name in names:
         row = PROPERTIES.get(name)
         if row is None or kind not in row.kinds:
@@ -106,9 +110,11 @@ def _make_plan(names: tuple[str, ...], kind: str) -> _Plan:
         wants_dead = wants_dead or row.whole  # it may stand among the dead ones as it was sent
         wants_body = wants_body or row.body
         wants_locks = wants_locks or row.locks
+        wants_feeds = wants_feeds or row.feeds
+        wants_shares = wants_shares or row.shares
         if row.bind is not None:
             bound.add(name)
-    return _Plan(tuple(steps), frozenset(bound), wants_dead, wants_body, wants_locks)
+    return _Plan(tuple(steps), frozenset(bound), wants_dead, wants_body, wants_locks, wants_feeds, wants_shares)
 
 
 _remembered_plan = lru_cache(maxsize=1024)(_make_plan)
@@ -195,9 +201,13 @@ def _preload(ctx: Ctx, batch: list[Node], selection: Selection, known_locks: _Kn
     else:
         plans = {kind: _plan((*_live_names(kind, mode == "allprop"), *selection.names), kind) for kind in kinds}
     if mode != "propname":
-        _load_bodies(ctx, [node for node in batch if plans[node.kind].body])
+        # Of what somebody else sees also the length is that of what is shown.
+        sized = mode != "prop" or d("getcontentlength") in selection.names
+        _load_bodies(ctx, [node for node in batch if plans[node.kind].body or (sized and node.view is not None)])
     dead.load(ctx, [node for node in batch if mode != "prop" or plans[node.kind].dead])
     _load_locks(ctx, [node for node in batch if plans[node.kind].locks], known_locks)
+    published.load(ctx, [node for node in batch if plans[node.kind].feeds])
+    sharing.load(ctx, [node for node in batch if plans[node.kind].shares])
 
 
 def _load_bodies(ctx: Ctx, batch: list[Node]) -> None:
@@ -206,22 +216,23 @@ def _load_bodies(ctx: Ctx, batch: list[Node]) -> None:
     }
     if wanted:
         for object_id, body in objects.bodies(ctx.conn, list(wanted)).items():
-            wanted[object_id].body = body
+            wanted[object_id].body = shown.text(wanted[object_id], body)
 
 
-_KnownLocks = dict[tuple[int, str], dict[str, list[tuple[Lock, str]]]]
+_KnownLocks = dict[tuple[int, str, int], dict[str, list[tuple[Lock, str]]]]
 
 
 def _load_locks(ctx: Ctx, batch: list[Node], known: _KnownLocks) -> None:
-    """Fill node.locks: one statement for each home, and none more for however many resources."""
+    """Fill node.locks: one statement for each home and mount, and none more for however many resources."""
     for node in batch:
         if node.collection is None or node.owner is None:
             continue
-        home = node.owner.id, node.collection.area
+        home = node.owner.id, node.collection.area, 0 if node.mount is None else node.mount.id
+        through = node if node.mount is not None else None
         if home not in known:
             by_path = known[home] = {}
-            for lock in locks.locks_below(ctx.conn, *home, "", now_s=ctx.now_s):
-                by_path.setdefault(lock.path, []).append((lock, dav_locks.active_lock(ctx, lock)))
+            for lock in locks.locks_below(ctx.conn, *home[:2], "", now_s=ctx.now_s):
+                by_path.setdefault(lock.path, []).append((lock, dav_locks.active_lock(ctx, lock, through)))
         node.locks = _covering(known[home], dav_locks.path_of(node)) if known[home] else ""
 
 

@@ -6,25 +6,29 @@ import time
 from email.utils import formatdate
 from functools import lru_cache
 
-from dav import sync
+from dav import shown, sync
+from dav.access import PRINCIPALS
 from dav.context import Ctx, Node
 from dav.names import d
+from dav.properties import sharing
 from dav.properties.base import Cell, Property, Selection
-from dav.tree import COLLECTIONS, HOMES, KINDS, MEMBERS
+from dav.tree import COLLECTIONS, HOMES, KINDS, MEMBERS, PROXIES
 from dav.xml import escape, href_element, text_of
 from storage import accounts, collections
 
 _ALL = frozenset(KINDS)
-_STORED = _ALL - {"host", "root", "principals", "container", "principal", "directory", "directory-card"}
+_STORED = _ALL - {"host", "root", "principals", "container", *PRINCIPALS, "directory", "directory-card"}
 _LOCKABLE = _STORED
 _TYPES = {
     "principal": "<D:collection/><D:principal/>",
+    "calendar-proxy-read": "<D:collection/><D:principal/><CS:calendar-proxy-read/>",
+    "calendar-proxy-write": "<D:collection/><D:principal/><CS:calendar-proxy-write/>",
     "calendar": "<D:collection/><C:calendar/>",
     "addressbook": "<D:collection/><CR:addressbook/>",
     "directory": "<D:collection/><CR:addressbook/><CR:directory/>",
     "inbox": "<D:collection/><C:schedule-inbox/>",
     "outbox": "<D:collection/><C:schedule-outbox/>",
-    "notifications": "<D:collection/><CS:notification/>",
+    "notifications": "<D:collection/><CS:notification/><D:notifications/>",
     "subscribed": "<D:collection/><CS:subscribed/>",
 }
 _SUPPORTED_LOCK = (
@@ -61,28 +65,28 @@ def _http_date(instant_s: int) -> str:
 
 def _resource_type(ctx: Ctx, node: Node) -> str:
     if node.kind in _TYPES:
-        return _TYPES[node.kind]
+        return _TYPES[node.kind] + sharing.types_of(node)
     return "<D:collection/>" if node.kind in COLLECTIONS else ""
 
 
 def _display_name(ctx: Ctx, node: Node) -> str | None:
     if node.kind == "directory":
         return "Accounts"
-    name = node.collection.display_name if node.collection is not None else None
+    name = node.front.display_name if node.front is not None else None
     if name is None and node.owner is not None and (node.kind == "principal" or node.kind in HOMES):
         name = node.owner.display_name or node.owner.name
     return None if name is None else escape(name)
 
 
 def _write_display_name(ctx: Ctx, node: Node, value: str | None) -> None:
-    if node.collection is not None:
-        collections.update_collection(ctx.conn, node.collection.id, now_s=ctx.now_s, display_name=value)
+    if node.front is not None:
+        collections.update_collection(ctx.conn, node.front.id, now_s=ctx.now_s, display_name=value)
     elif node.owner is not None:
         accounts.update_account(ctx.conn, node.owner.id, display_name=value or "")
 
 
 def _created(ctx: Ctx, node: Node) -> str | None:
-    record = node.object or node.collection or node.owner
+    record = node.object or node.front or node.owner
     if record is None:
         return None
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created_s))
@@ -94,11 +98,14 @@ def _modified(ctx: Ctx, node: Node) -> str | None:
 
 
 def _etag(ctx: Ctx, node: Node) -> str | None:
-    return f'"{node.object.etag}"' if node.object is not None else None
+    return f'"{shown.etag(node)}"' if node.object is not None else None
 
 
 def _length(ctx: Ctx, node: Node) -> str | None:
-    return str(node.object.size) if node.object is not None else None
+    if node.object is None:
+        return None
+    size = shown.size(node)
+    return None if size is None else str(size)
 
 
 def _content_type(ctx: Ctx, node: Node) -> str | None:
@@ -129,20 +136,31 @@ def _token(ctx: Ctx, node: Node) -> str | None:
 
 
 def _used(ctx: Ctx, node: Node) -> str | None:
-    return str(accounts.usage_bytes(ctx.conn, node.owner.id)) if node.owner is not None else None
+    # What somebody has is not for those who act for him.
+    if node.owner is None or node.view is not None:
+        return None
+    return str(accounts.usage_bytes(ctx.conn, node.owner.id))
 
 
 def _available(ctx: Ctx, node: Node) -> str | None:
-    if node.owner is None or node.owner.quota_bytes is None:
+    if node.owner is None or node.owner.quota_bytes is None or node.view is not None:
         return None
     return str(max(0, node.owner.quota_bytes - accounts.usage_bytes(ctx.conn, node.owner.id)))
 
 
 def _resource_id(ctx: Ctx, node: Node) -> str | None:
     # RFC 5842 §3.1: a URI that stays with the resource when it is renamed.
-    if node.collection is not None:
+    collection = node.mount or node.collection  # what has properties of its own is a resource of its own
+    if collection is not None:
         suffix = f"-{node.object.id:x}" if node.object is not None else ""
-        return href_element(f"data:,{node.collection.key}{suffix}")
+        if (
+            node.mount is not None
+            and node.object is None
+            and node.front is not node.mount
+            and node.collection is not None
+        ):
+            suffix = f"-{node.collection.id:x}"  # a folder in a mounted one
+        return href_element(f"data:,{collection.key}{suffix}")
     return href_element(f"data:,principal-{node.owner.id:x}") if node.owner is not None else None
 
 
@@ -151,10 +169,11 @@ def _add_member(ctx: Ctx, node: Node) -> str:
 
 
 ROWS = (
-    Property(d("resourcetype"), "4918 §15.9", _ALL, _resource_type, listed=lambda *_: Cell(""), allprop=True),
+    Property(d("resourcetype"), "4918 §15.9", _ALL, _resource_type, listed=lambda *_: Cell(""), allprop=True,
+             shares=True),
     Property(
         d("displayname"), "4918 §15.2",
-        COLLECTIONS - {"host", "root", "principals", "container"},
+        COLLECTIONS - {"host", "root", "principals", "container", *PROXIES},
         _display_name, parse=text_of, write=_write_display_name, allprop=True,
     ),
     Property(d("creationdate"), "4918 §15.1", _STORED | {"principal"}, _created, allprop=True),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
 
-from dav import directory, properties, tree
+from dav import directory, properties, shown, tree
 from dav.context import Ctx, Node, Request, Response
 from dav.errors import DavError
 from dav.filters import card
@@ -17,7 +17,7 @@ from dav.reports.base import Report
 from dav.reports.calendar_query import cut_at
 from dav.vcard import check_card
 from dav.xml import Element
-from storage import collections, objects
+from storage import objects
 from storage.records import ObjectRecord
 
 
@@ -68,9 +68,9 @@ def _matching(ctx: Ctx, node: Node, query: AddressbookQuery) -> Iterator[Node]:
         if query.depth != "0":
             yield from _in_book(ctx, node, query)
     elif query.depth == "infinity" and node.collection is not None and node.owner is not None:
-        for collection in collections.descendants(ctx.conn, node.collection):
-            if collection.kind == "addressbook":
-                yield from _in_book(ctx, tree.collection_node(ctx, node.owner, collection), query)
+        for inside in tree.descendants(ctx, node):
+            if inside.kind == "addressbook":
+                yield from _in_book(ctx, inside, query)
 
 
 def _in_book(ctx: Ctx, node: Node, query: AddressbookQuery) -> Iterator[Node]:
@@ -83,12 +83,14 @@ def _in_book(ctx: Ctx, node: Node, query: AddressbookQuery) -> Iterator[Node]:
         )
     else:
         records = objects.list_objects(ctx.conn, node.collection.id)
+    if node.view is not None:
+        records = shown.visible(ctx, node, records)
     for batch in batches(records, bytes_of=lambda record: record.size):
         bodies = objects.bodies(ctx.conn, [record.id for record in batch])
         for record in batch:
             body = bodies.get(record.id)
             if body is not None and _matches(body, query):
-                member = tree.member_node(ctx, node.owner, node.collection, record)
+                member = tree.member_of(node, record)
                 member.body = body
                 yield member
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from itertools import islice
 from operator import itemgetter
 
-from dav import properties, tree
+from dav import properties, shown, tree
 from dav.context import Ctx, Node, Request, Response
 from dav.errors import DavError
 from dav.filters import calendar
@@ -24,7 +24,7 @@ from dav.properties.caldav import recurrence_limits, time_zone_text, zone_of
 from dav.reports.base import Report
 from dav.urls import encode_segment
 from dav.xml import Element, text_of
-from storage import collections, objects
+from storage import objects
 from storage.engine import Row
 from storage.records import Found, ObjectRecord
 
@@ -104,7 +104,7 @@ def _cut(limit: int, responses: Iterable[str], href: str) -> Iterator[str]:
 def _matching(ctx: Ctx, node: Node, query: CalendarQuery) -> Iterator[Node]:
     if node.kind == "event":
         assert node.object is not None
-        node.body = objects.bodies(ctx.conn, [node.object.id]).get(node.object.id)
+        shown.load(ctx, [node])
         node.zone = query.zone
         if node.body is not None and _matches(ctx, node.body, query, query.zone or zone_of(ctx, node)):
             yield node
@@ -119,9 +119,9 @@ def calendars_in(ctx: Ctx, node: Node, how_deep: str) -> Iterator[Node]:
         if how_deep != "0":
             yield node
     elif how_deep == "infinity" and node.collection is not None and node.owner is not None:
-        for collection in collections.descendants(ctx.conn, node.collection):
-            if collection.kind == "calendar":
-                yield tree.collection_node(ctx, node.owner, collection)
+        for inside in tree.descendants(ctx, node):
+            if inside.kind == "calendar":
+                yield inside
 
 
 def _in_calendar(ctx: Ctx, node: Node, query: CalendarQuery) -> Iterator[Node]:
@@ -129,6 +129,9 @@ def _in_calendar(ctx: Ctx, node: Node, query: CalendarQuery) -> Iterator[Node]:
     assert node.owner is not None
     zone = query.zone or zone_of(ctx, node)
     base, kind, owner, collection = node.href, tree.member_kind(node.collection), node.owner, node.collection
+    if node.view is not None:
+        yield from _as_shown(ctx, node, query, zone)
+        return
     wants_body = c("calendar-data") in query.selection.names
     candidates = _candidates(ctx, collection.id, query.plan, zone)
     for batch in batches(candidates, bytes_of=lambda found: found.record.size):
@@ -140,6 +143,19 @@ def _in_calendar(ctx: Ctx, node: Node, query: CalendarQuery) -> Iterator[Node]:
                 continue
             href = base + encode_segment(found.record.name)
             yield Node(kind, href, owner, collection, found.record, body, zone=query.zone)
+
+
+def _as_shown(ctx: Ctx, node: Node, query: CalendarQuery, zone: Zone) -> Iterator[Node]:
+    """As _in_calendar, of somebody else's calendar: what decides is what is shown."""
+    assert node.collection is not None
+    candidates = _candidates(ctx, node.collection.id, query.plan, zone)
+    certain = {found.record.id for found in candidates if found.certain}
+    for batch in batches(candidates, bytes_of=lambda found: found.record.size):
+        for member in shown.members(ctx, node, [found.record for found in batch], bodies=True):
+            assert member.object is not None
+            if member.object.id in certain or (member.body and _matches(ctx, member.body, query, zone)):
+                member.zone = query.zone
+                yield member
 
 
 def _candidates(ctx: Ctx, collection_id: int, plan: calendar.Plan, zone: Zone) -> list[Found]:

@@ -55,6 +55,8 @@ def run(ctx: Ctx, node: Node, wanted: FreeBusy) -> Response:
     windows: list[Component] = []
     # The Depth header does not change what a free-busy-query on a calendar means (RFC 4791 §7.10).
     for target in calendars_in(ctx, node, "infinity"):
+        if target.mount is not None and node.mount is None:
+            continue  # in a home only its owner's own time counts
         windows += availabilities(ctx, target)
         for instance in busy_instances(ctx, target, wanted.start_s, wanted.end_s):
             busy.append(instance)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from dav import properties, tree
+from dav import properties, shown, tree
 from dav.context import Ctx, Node, Request, Response
 from dav.errors import DavError
 from dav.headers import prefers_minimal
@@ -16,9 +16,10 @@ from dav.names import c, cr, d
 from dav.properties.base import Selection
 from dav.reports.base import Report
 from dav.reports.calendar_query import timezone_of
-from dav.urls import NAME_BYTES_MAX, Place, encode_segment
+from dav.urls import NAME_BYTES_MAX, Place
 from dav.xml import Element, text_of
 from storage import objects
+from storage.records import ObjectRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ def parse(request: Request, root: Element) -> Multiget:
     return Multiget(selection, hrefs, timezone_of(root))
 
 
+Key = tuple[str, str, str]  # area, account and path of a place
 # Names that stand in an href as they are. Not "." and "..", which end in a point.
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9!$&'()*+,;=:~\-._]*[A-Za-z0-9!$&'()*+,;=:~\-_]")
 _HREF = d("href")
@@ -123,13 +125,21 @@ def _names(ctx: Ctx, node: Node, hrefs: Iterable[str]) -> tuple[dict[str, str], 
 
 def _is_in(node: Node, place: Place) -> bool:
     """Whether a place is directly in the collection of the node."""
-    assert node.collection is not None
-    assert node.owner is not None
+    place_of = _address(node)
     return (
-        place.area == node.collection.area
-        and place.parent_path == node.collection.path
-        and place.account.casefold() == node.owner.name.casefold()
+        place_of is not None
+        and place.area == place_of[0]
+        and place.parent_path == place_of[2]
+        and place.account.casefold() == place_of[1].casefold()
     )
+
+
+def _address(node: Node) -> Key | None:
+    """Area, account and path of a collection where it was found: of a mount those of the reader's home."""
+    front = node.front
+    if front is None or node.object is not None or (node.mount is not None and front is not node.mount):
+        return None  # of what is deeper in a mounted folder only the tree knows the address
+    return front.area, front.owner_name, front.path
 
 
 def _answer(ctx: Ctx, node: Node, wanted: Multiget, hrefs: Iterable[str]) -> Iterator[str]:
@@ -149,9 +159,6 @@ def _answer(ctx: Ctx, node: Node, wanted: Multiget, hrefs: Iterable[str]) -> Ite
         yield status_response(href, 404)
 
 
-Key = tuple[str, str, str]  # area, account and path of a place
-
-
 def _load(ctx: Ctx, node: Node, places: list[Place], wanted: Multiget) -> dict[Key, Node]:
     """Nodes by place: one statement for each collection named. Bodies come later, as many as memory may hold."""
     found: dict[Key, Node] = {}
@@ -167,27 +174,33 @@ def _load(ctx: Ctx, node: Node, places: list[Place], wanted: Multiget) -> dict[K
         parent = _collection(ctx, node, Place(area, account, path))
         if parent is None or parent.collection is None or parent.owner is None:
             continue
-        kind, base = tree.member_kind(parent.collection), parent.href
         records = objects.objects_by_names(ctx.conn, parent.collection.id, [place.name for place in inside])
-        loaded = {record.name: record for record in records}
+        members = shown.members(ctx, parent, records) if parent.view is not None else _plain(parent, records)
+        loaded = {member.object.name: member for member in members if member.object is not None}
         for place in inside:
-            record = loaded.get(place.name)
-            if record is not None and (node.object is None or node.object.id == record.id):
-                member = Node(kind, base + encode_segment(record.name), parent.owner, parent.collection, record)
+            member = loaded.get(place.name)
+            record = member.object if member is not None else None
+            if member is not None and record is not None and (node.object is None or node.object.id == record.id):
                 found[(area, account, place.path)] = member
     return found
 
 
+def _plain(parent: Node, records: Iterable[ObjectRecord]) -> Iterator[Node]:
+    return (tree.member_of(parent, record) for record in records)
+
+
 def _collection(ctx: Ctx, node: Node, place: Place) -> Node | None:
     """The collection of some hrefs; the one that the report was sent to needs no second look."""
-    if node.collection is not None and node.object is None and node.owner is not None:
-        own = (node.collection.area, node.owner.name, node.collection.path)
-        if own == (place.area, place.account, place.path):
-            return node
+    if _address(node) == (place.area, place.account, place.path):
+        return node
+    # RFC 4791 §7.9: hrefs name resources inside the collection, or the one that the request was sent to.
+    href = ctx.urls.collection(place.area, place.account, place.path)
+    above = node.href if node.object is None else node.href.rpartition("/")[0] + "/"
+    if not href.casefold().startswith(above.casefold()):
+        return None
     parent = tree.find(ctx, place)
     if parent is None:
         return None
-    # RFC 4791 §7.9: hrefs name resources inside the collection, or the one that the request was sent to.
     inside = parent.href.startswith(node.href) if node.object is None else parent.collection == node.collection
     return parent if inside else None
 

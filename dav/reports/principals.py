@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from dav import properties, tree
+from dav import access, properties, tree
 from dav.context import Ctx, Node, Request, Response, xml_response
 from dav.errors import DavError
 from dav.filters.collation import compare
 from dav.headers import depth_of, prefers_minimal
 from dav.multistatus import multistatus, status_response
 from dav.names import c, cs, d
+from dav.properties import acl
 from dav.properties.base import Selection
 from dav.reports.base import Report
 from dav.xml import ROOT_NAMESPACES, Element, children, tags, text_of
-from storage import accounts
+from storage import accounts, entry, groups, proxies
 from storage.records import Account
 
 # Which properties can be searched, in which fields of an account they stand, and what they are called.
@@ -188,11 +189,21 @@ def parse_match(request: Request, root: Element) -> PrincipalMatch:
 def run_match(ctx: Ctx, node: Node, wanted: PrincipalMatch) -> Response:
     own = tree.principal_node(ctx, ctx.account)
     nodes: Iterable[Node] = ()
-    if wanted.by is None and own.href.startswith(node.href):
-        nodes = [own]
+    if wanted.by is None:
+        nodes = [one for one in (own, *_memberships(ctx)) if one.href.startswith(node.href)]
     elif wanted.by == d("owner") and node.collection is not None:
-        nodes = tree.below(ctx, node, "1")  # all of it has the owner of its home
+        # What others share stands in this home too.
+        nodes = (one for one in tree.below(ctx, node, "1") if one.owner is not None and one.owner.id == ctx.account.id)
     return multistatus(properties.respond(ctx, nodes, wanted.selection))
+
+
+def _memberships(ctx: Ctx) -> Iterator[Node]:
+    """RFC 3744 §9.3: whoever is in a group is that group as well; so are delegates the groups that they are in."""
+    for group in groups.groups_of(ctx.conn, ctx.account.id):
+        yield tree.principal_node(ctx, group)
+    for account, writes in proxies.principals_of(ctx.conn, ctx.account.id):
+        if account.active:
+            yield tree.proxy_node(tree.principal_node(ctx, account), tree.PROXIES[writes])
 
 
 def parse_property_set(request: Request, root: Element) -> None:
@@ -218,6 +229,9 @@ def parse_acl_principals(request: Request, root: Element) -> Selection:
 
 def run_acl_principals(ctx: Ctx, node: Node, selection: Selection) -> Response:
     named = [tree.principal_node(ctx, node.owner)] if node.owner is not None else []
+    if d("read-acl") in access.privileges(ctx, node):
+        ids = {account.id for account, _ in acl.access_list(ctx, node) if account is not None}
+        named += [tree.principal_node(ctx, account) for account in entry.accounts_by_ids(ctx.conn, ids)] if ids else []
     return multistatus(properties.respond(ctx, named, selection))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from dav import properties, sync, tree
+from dav import properties, shown, sync, tree
 from dav.context import Ctx, Node, Request, Response
 from dav.errors import DavError
 from dav.headers import depth_of, prefers_minimal
@@ -16,7 +16,7 @@ from dav.properties.base import Selection
 from dav.reports.base import Report
 from dav.urls import encode_segment
 from dav.xml import Element, escape, text_of
-from storage import collections, objects
+from storage import objects
 from storage.engine import Row
 from storage.records import Change, Collection
 
@@ -61,7 +61,7 @@ def parse(request: Request, root: Element) -> SyncCollection:
 
 def run(ctx: Ctx, node: Node, wanted: SyncCollection) -> Response:
     assert node.collection is not None
-    seen = sync.parse(ctx, node.collection, wanted.token)
+    seen = sync.parse(ctx, node, wanted.token)
     if node.kind in ("calendar-home", "addressbook-home"):
         if wanted.infinite:
             # RFC 6578 §3.3: a client then syncs each collection of the home by itself.
@@ -88,7 +88,7 @@ def _changes(ctx: Ctx, node: Node, wanted: SyncCollection, seen: sync.Token) -> 
     # Nothing is asked when the token is the present one: what most syncs find out costs the same in every collection.
     more = collection.change_seq > seen.number
     reading = _Reading(ctx, node, bound, seen.number, limit, first=not wanted.token, more=more)
-    listed = properties.listing_of(ctx, node, wanted.selection) if more else None
+    listed = properties.listing_of(ctx, node, wanted.selection) if more and node.view is None else None
     if listed is not None:
         yield from reading.listed(listed)
     else:
@@ -97,7 +97,7 @@ def _changes(ctx: Ctx, node: Node, wanted: SyncCollection, seen: sync.Token) -> 
     if reading.more:
         yield status_response(node.href, 507, d("number-of-matches-within-limits"))
     number = reading.number if reading.more else collection.change_seq
-    yield _token(sync.token_at(ctx, collection, number, bound if reading.more else None))
+    yield _token(sync.token_at(ctx, node, number, bound if reading.more else None))
 
 
 @dataclass(slots=True)
@@ -118,6 +118,9 @@ class _Reading:
         collection, owner, base = self.node.collection, self.node.owner, self.node.href
         assert collection is not None
         kind = tree.member_kind(collection)
+        if self.node.view is not None:
+            yield from self._changed_as_shown(collection)
+            return
 
         def read(limit: int) -> tuple[list[Change], bool]:
             return objects.changes_since(self.ctx.conn, collection.id, self.number, limit=limit, first=self.first)
@@ -129,6 +132,25 @@ class _Reading:
                     yield Node(kind, base + encode_segment(change.name), owner, collection, change.record)
                 else:
                     self._is_gone(change.name, change.change_seq)
+
+    def _changed_as_shown(self, collection: Collection) -> Iterator[Node]:
+        """As changed(), for somebody else's eyes: what became hidden after the token is as if it were removed."""
+        hidden_from = shown.hidden_from(self.node)
+
+        def read(limit: int) -> tuple[list[Change], bool]:
+            return objects.changes_seen(
+                self.ctx.conn, collection.id, self.number, hidden_from=hidden_from, limit=limit, first=self.first
+            )
+
+        for changes in self._pages(read):
+            self.number = changes[-1].change_seq
+            records = []
+            for change in changes:
+                if change.record is not None:
+                    records.append(change.record)
+                else:
+                    self._is_gone(change.name, change.change_seq)
+            yield from shown.members(self.ctx, self.node, records)
 
     def listed(self, listed: properties.Listing) -> Iterator[Several]:
         """As changed(), but the responses of the members."""
@@ -170,12 +192,13 @@ def _home(ctx: Ctx, node: Node, wanted: SyncCollection, seen: sync.Token) -> Res
     """A home lists the collections whose content or properties changed, and its own plain members."""
     assert node.collection is not None
     assert node.owner is not None
-    children = collections.children(ctx.conn, node.collection.id)
+    children = list(tree.collections_in(ctx, node))
+    fronts = [front for child in children if (front := child.front) is not None]
     changed = []
-    for child in children:
-        state, _ = seen.members.get(child.id, (None, 0))
+    for child, front in zip(children, fronts, strict=True):
+        state, _ = seen.members.get(front.id, (None, 0))
         if state != sync.state(child):
-            changed.append(tree.collection_node(ctx, node.owner, child))
+            changed.append(child)
     changes: list[Change] = []
     more = node.collection.change_seq > seen.number
     if more:
@@ -185,16 +208,16 @@ def _home(ctx: Ctx, node: Node, wanted: SyncCollection, seen: sync.Token) -> Res
     if more:
         # More removed collections than a home can ever list at once: begin again rather than tell half of it.
         raise DavError(403, d("valid-sync-token"), "Too much has changed since this token.")
-    changed += [
-        tree.member_node(ctx, node.owner, node.collection, change.record)
-        for change in changes
-        if change.record is not None
-    ]
-    removed = [status_response(node.href + name, 404) for name in _removed_names(seen, children, changes)]
+    if node.relation:
+        # Plain members of a home are its owner's alone, and so is what others never saw.
+        known = {name for _, name in seen.members.values()}
+        changes = [one for one in changes if one.record is None and sync.name_hash(one.name) in known]
+    changed += [tree.member_of(node, change.record) for change in changes if change.record is not None]
+    removed = [status_response(node.href + name, 404) for name in _removed_names(seen, fronts, changes)]
     if wanted.limit is not None and len(changed) + len(removed) > wanted.limit:
         raise DavError(507, d("number-of-matches-within-limits"), "A home is listed whole.")  # RFC 6578 §3.7
     responses = [*properties.respond(ctx, changed, wanted.selection), *removed]
-    return multistatus(responses, tail=_token(sync.home_token(ctx, node.collection, children)))
+    return multistatus(responses, tail=_token(sync.home_token(ctx, node, children)))
 
 
 def _removed_names(seen: sync.Token, children: list[Collection], changes: list[Change]) -> Iterator[str]:

@@ -7,15 +7,15 @@ Pure. Rules where the RFCs leave room, all tested:
   newer of two counts by DTSTAMP. An answer to the series is one to the overrides that wait for an answer, too.
 - A REQUEST with the series replaces the organizer's parts; overrides that came in messages of their own stay while the
   series does. Alarms, TRANSP, CATEGORIES and other personal things stay, PARTSTAT stays while the time does.
-- A CANCEL of one instance takes that one away (EXDATE); one of the whole leaves it there as cancelled, until its owner
-  has seen it.
+- What a CANCEL is about, the whole or instances, stays there as cancelled until its owner takes it away; or it goes at
+  once (hide_cancelled).
 - Who may say what: the sender must be the one whose word it is. A meeting does not get another organizer by itself.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from dav.errors import DavError
@@ -25,9 +25,8 @@ from dav.ical.recur import Limits, Moment, TooManyInstances, calendar_object, mo
 from dav.ical.rrule import RuleError, parse_rule
 from dav.ical.rules import check_calendar
 from dav.ical.tz import UTC
-from dav.scheduling import merge
+from dav.scheduling import attendee, merge
 from dav.scheduling.addresses import Who, mail_of, normalise, without_tag
-from dav.scheduling.attendee import delegate_line
 from dav.scheduling.edit import (
     SERVER_PARAMS,
     add_line,
@@ -91,18 +90,22 @@ def arrive(
     crashers: str = "ignore",
     known: bool = True,
     hide_cancelled: bool = False,
+    here: Collection[str] | None = None,
+    unanswered_free: bool = False,
 ) -> Arrival:
     """What a message for this principal does. stored: his object with its UID, None when he has none.
 
     sender: the normalised address of who really sent it, "" when the caller vouches for it. seen: what came before.
     crashers: what answers of people who were not invited do: ignore | ask | add. known: whether an invitation by this
-    sender may appear by itself. hide_cancelled: what is cancelled goes away at once. Never raises.
+    sender may appear by itself. hide_cancelled: what is cancelled goes away at once. here: the guests of stored who
+    have an account here, and so hear of answers by others; None for all. unanswered_free: what waits for his answer
+    does not take his time (TRANSP). Never raises.
     """
     if message.object.kind not in KINDS:
         return Arrival("ignored", f"A {message.object.kind[:40]} needs no message.")
     if stored is not None and stored.kind != message.object.kind:
         return _refused("There is another kind of object with this UID.")
-    work = _Work(message, stored, who, sender, seen, now_s, crashers, known, hide_cancelled)
+    work = _Work(message, stored, who, sender, seen, now_s, crashers, known, hide_cancelled, here, unanswered_free)
     handler = _HANDLERS.get(message.method)
     if handler is None:
         return Arrival("ignored", f"{message.method[:30]} does nothing here.")
@@ -169,6 +172,8 @@ class _Work:
     crashers: str
     known: bool
     hide_cancelled: bool
+    here: Collection[str] | None = None
+    unanswered_free: bool = False
     parts: dict[str, Component] = field(default_factory=dict)
     news: dict[tuple[str, str], tuple[int, str]] = field(default_factory=dict)
     invited: dict[str, list[tuple[str, Line]]] = field(default_factory=dict)
@@ -362,8 +367,9 @@ def _invited(work: _Work, fresh: Mapping[str, Component]) -> Arrival:
     for key in in_order(fresh):
         part = _theirs(fresh[key], work)
         own = _own(part, work.who)
-        if own is None:
-            continue
+        if own is None or (MASTER not in fresh and partstat_of(own) == "DECLINED"):
+            continue  # of single instances the one that he declined before he took all away stays away
+        _unanswered(part, work)
         calendar.items.append(part)
     merge.carry_zones(calendar, work.message.object.calendar, calendar.components)
     return Arrival(
@@ -377,6 +383,13 @@ def _frame(calendar: Component) -> Component:
         item for item in calendar.items if isinstance(item, Line) and item.name in ("VERSION", "PRODID", "CALSCALE")
     ]
     return Component("VCALENDAR", make_line("BEGIN", "VCALENDAR"), lines, make_line("END", "VCALENDAR"))
+
+
+def _unanswered(component: Component, work: _Work) -> None:
+    """He is asked for the first time, or again: his time is not taken until he answers, where that is wanted."""
+    own = _own(component, work.who)
+    if work.unanswered_free and own is not None and partstat_of(own) == "NEEDS-ACTION" and component.name == "VEVENT":
+        set_property(component, "TRANSP", "TRANSPARENT")
 
 
 def _theirs(component: Component, work: _Work) -> Component:
@@ -407,8 +420,10 @@ def _updated(work: _Work, stored: SchedulingObject, fresh: Mapping[str, Componen
         theirs = _theirs(part, work)
         if work.message.method == "PUBLISH":
             _keep_guests(theirs, stored.parts.get(key) or stored.master)
-        elif _own(theirs, work.who) is None:
+        elif (own := _own(theirs, work.who)) is None:
             continue
+        elif stored.master is None and key not in stored.parts and partstat_of(own) == "DECLINED":
+            continue  # he has said no and taken it away; a new time would have asked again
         made[key] = theirs
     if not made:
         return Arrival("ignored", "The recipient is not among those invited to it.")
@@ -423,7 +438,7 @@ def _updated(work: _Work, stored: SchedulingObject, fresh: Mapping[str, Componen
     elif whole:
         # The series is not his; only instances are.
         kept = [part for key, part in stored.parts.items() if key and key not in made]
-    else:
+    elif not all(map(merge.is_cancelled, stored.parts.values())):  # else he is invited anew, to these only
         kept = [part for key, part in stored.parts.items() if key not in made and key != MASTER]
         if stored.master is not None:
             series = copy_tree(stored.master)
@@ -464,10 +479,10 @@ def _keep_mine(key: str, theirs: Component, stored: SchedulingObject, work: _Wor
     if mine is None and key != MASTER:
         mine = instance_of(stored, key)
     if mine is None:
-        if stored.master is None or key == MASTER:
-            return
-        mine = stored.master  # not an instance until now: his alarms are meant for it, his answer is not
-        merge.keep_personal(theirs, mine)
+        if stored.master is not None and key != MASTER:
+            # Not an instance until now: his alarms are meant for it, his answer is not.
+            merge.keep_personal(theirs, stored.master)
+        _unanswered(theirs, work)
         return
     merge.keep_personal(theirs, mine)
     ours, new = mine.first("ORGANIZER"), theirs.first("ORGANIZER")
@@ -491,6 +506,7 @@ def _keep_mine(key: str, theirs: Component, stored: SchedulingObject, work: _Wor
         if told != "NEEDS-ACTION" and said != told:
             return
         replace_line(theirs, line, with_params(line, {"PARTSTAT": "NEEDS-ACTION"}))
+        _unanswered(theirs, work)
         return
     if said == told:
         return
@@ -544,9 +560,18 @@ def _kept_overrides(
     before = work.seen.get((work.organizer, MASTER))
     new = scheduling_object(_calendar_of(obj, master))
     unchanged = recurrence_of(stored.master, stored.zones, stored.start) == recurrence_of(master, zones, start)
-    kept = []
+    kept: list[Component | None] = []
+    gone = exdate_keys(master, zones, start)
     for key, part in stored.parts.items():
-        if key == MASTER or key in made or not has_instance(new, key):
+        if key == MASTER or key in made:
+            continue
+        if merge.is_cancelled(part):
+            # What is shown as cancelled stays so until its owner takes it away.
+            if key in gone and not work.hide_cancelled:
+                _take_exdates(master, new, {key: part})
+                kept.append(part)
+            continue
+        if not has_instance(new, key):
             continue
         came = work.seen.get((work.organizer, key))
         if came is None:
@@ -600,13 +625,18 @@ def _key(line: Line, stored: SchedulingObject) -> str | None:
 
 
 def _difference(old: SchedulingObject, new: SchedulingObject, who: Who) -> str:
-    """none, stamps (only DTSTAMP and such), others (only parameters of other attendees), or all."""
-    if old.parts.keys() != new.parts.keys():
-        return "all"
+    """none, stamps (only DTSTAMP and such), others (only parameters of other attendees), or all.
+
+    An override that says what the series says of its instance is none: others answer for single instances, too.
+    """
     level = 0
-    for key, part in new.parts.items():
-        before = old.parts[key]
+    for key in {**new.parts, **old.parts}:
+        before, part = old.parts.get(key) or instance_of(old, key), new.parts.get(key) or instance_of(new, key)
+        if before is None or part is None or (key == MASTER and (old.master is None or new.master is None)):
+            return "all"
         if _lines(before, who, stamps=True, others=True) == _lines(part, who, stamps=True, others=True):
+            if (key in old.parts) != (key in new.parts):
+                level = 2
             continue
         if _lines(before, who, others=True) == _lines(part, who, others=True):
             level = max(level, 1)
@@ -630,6 +660,9 @@ def _lines(component: Component, who: Who, *, stamps: bool = False, others: bool
             found.append((item.name, address_of(item), ()))
         else:
             params = tuple(sorted(param for param in item.params if param[0] not in SERVER_PARAMS))
+            if item.name == "ORGANIZER":
+                # Who wrote it for the organizer this time is no change of the meeting.
+                params = tuple(param for param in params if param[0] != "SENT-BY")
             found.append((item.name, item.value.strip(), params))
     return sorted(found, key=repr)
 
@@ -637,11 +670,11 @@ def _lines(component: Component, who: Who, *, stamps: bool = False, others: bool
 def _add(work: _Work) -> Arrival:
     """ADD: further instances of a series (RFC 5546 §3.2.4)."""
     stored = work.stored
-    if stored is None or stored.master is None:
-        return Arrival("ignored", "An instance was added to a series that is not here.")
     problem = _from_organizer(work)
     if problem is not None:
         return problem
+    if stored is None or stored.master is None:
+        return _asked_for(work)
     organizer = stored.organizer
     calendar = _working_copy(stored)
     current = scheduling_object(calendar)
@@ -654,7 +687,9 @@ def _add(work: _Work) -> Arrival:
         line = component.first("RECURRENCE-ID") or component.first("DTSTART")
         try:
             at = None if line is None else moment(line, work.message.object.zones)
-            key = "" if line is None else key_of(line, work.message.object.zones, stored.start)
+            if at is not None and at.zone is not None and stored.start is not None and stored.start.kind == "floating":
+                at = stored.start.moved_to(at.local)  # by its own clock, as all of the series
+            key = "" if at is None else key_of_moment(at, stored.start)
         except ValueError:
             at, key = None, ""
         if at is None or not key or current.master is None:
@@ -688,6 +723,27 @@ def _add(work: _Work) -> Arrival:
     if _difference(stored, current, work.who) == "none":
         return Arrival("nothing", "The same came before.", seen=work.news)
     return Arrival("applied", "An instance was added.", calendar.to_bytes(), notice=True, tag=True, seen=work.news)
+
+
+def _asked_for(work: _Work) -> Arrival:
+    """An instance was added to a series that is not here: the organizer is asked for all of it (RFC 5546 §3.2.4)."""
+    part = next((part for part in work.parts.values() if _own(part, work.who) is not None), None)
+    own = None if part is None else _own(part, work.who)
+    if part is None or own is None or not work.known or not work.organizer:
+        return Arrival("ignored", "An instance was added to a series that is not here.")
+    before = work.seen.get((work.organizer, _key_in(work, part)))
+    if before is not None and before >= (number_of(part), stamp_of(part)):
+        return Arrival("stale", "The organizer was asked for it before.")
+    work.remember(work.organizer, _key_in(work, part), part)
+    message = attendee.refresh(work.message.object, address_of(own), now_s=work.now_s)
+    return Arrival(
+        "ignored", "An instance was added to a series that is not here; the organizer is asked for all of it.",
+        messages=(message,), seen=work.news,
+    )  # fmt: skip
+
+
+def _key_in(work: _Work, part: Component) -> str:
+    return next(key for key, one in work.parts.items() if one is part)
 
 
 def _add_rdate(master: Component, key: str, at: Moment, obj: SchedulingObject) -> None:
@@ -774,14 +830,22 @@ def _cancel_instance(
     if part is None and not has_instance(current, key):
         return False
     line = merge.exdate_for(key, current.start)
-    if line is None:
+    if line is None or (part is not None and merge.is_cancelled(part) and not work.hide_cancelled):
         return False
+    after = _next_of(current, key, part) if part is not None and is_future(part) else None
+    gone = None if work.hide_cancelled else instance_of(current, key) if part is None else copy_tree(part)
     if part is not None:
-        after = _next_of(current, key, part) if is_future(part) else None
         _take_out(calendar, part)
-        if after is not None:
-            calendar.items.append(after)
-    add_line(master, line)
+    if gone is None:
+        add_line(master, line)
+    else:
+        named = gone.first("RECURRENCE-ID")
+        if named is not None:
+            replace_line(gone, named, with_params(named, {"RANGE": None}))
+        _mark_cancelled(gone, component)
+        calendar.items.append(gone)
+    if after is not None:
+        calendar.items.append(after)
     return True
 
 
@@ -979,7 +1043,7 @@ class _Reply:
         from dav.scheduling.organizer import quiet_updates
 
         changed = scheduling_object(self.work.calendar)
-        updates = quiet_updates(changed, given.who, but=self.answered, now_s=given.now_s)
+        updates = quiet_updates(changed, given.who, but=self.answered, here=given.here, now_s=given.now_s)
         return Arrival(
             "applied", "An answer.", self.work.to_bytes(), notice=True, messages=updates, seen=given.news
         )  # fmt: skip
@@ -1081,7 +1145,9 @@ class _Reply:
 
     def _set(self, key: str, part: Component, component: Component, line: Line, address: str, partstat: str) -> None:
         own = attendees_of(part)[address]
-        changes: dict[str, str | None] = {"PARTSTAT": partstat, "RSVP": None, "SCHEDULE-STATUS": _codes(component)}
+        # Whoever takes his answer back is asked again.
+        rsvp = "TRUE" if partstat == "NEEDS-ACTION" else None
+        changes: dict[str, str | None] = {"PARTSTAT": partstat, "RSVP": rsvp, "SCHEDULE-STATUS": _codes(component)}
         delegates: list[str] = []
         if partstat == "DELEGATED":
             delegates = [normalise(v) for v in line.param_values("DELEGATED-TO")[:DELEGATES_MAX] if normalise(v)]
@@ -1092,10 +1158,14 @@ class _Reply:
         if partstat_of(own) != partstat or own.param("SCHEDULE-STATUS") != changes["SCHEDULE-STATUS"] or delegates:
             new = with_params(own, changes)
         elif own.param("RSVP") is not None:
-            new = with_params(own, {"RSVP": None})
+            new = with_params(own, {"RSVP": rsvp})
         if key not in self.work.parts and partstat_of(own) == partstat and not delegates:
             return  # the series says the same
         self.changed = replace_line(part, own, new) or self.changed
+        for other in part.all("ATTENDEE"):
+            if other is not new and address_of(other) == address:
+                # Named twice: the other line would go on saying that he has not answered.
+                self.changed = replace_line(part, other, None) or self.changed
         for delegate in delegates:
             if delegate not in attendees_of(part):
                 add_line(part, _delegate(component, delegate, new))
@@ -1163,7 +1233,7 @@ class _Reply:
 
 def _delegate(component: Component, delegate: str, delegator: Line) -> Line:
     """ATTENDEE for a delegate; of what the REPLY says of him only his name counts."""
-    line = delegate_line(delegate, delegator)
+    line = attendee.delegate_line(delegate, delegator)
     told = attendees_of(component).get(delegate)
     name = None if told is None else told.param("CN")
     return with_params(line, {"CN": clean(name)}) if name else line

@@ -6,7 +6,8 @@ Pure. Rules where the RFCs leave room, all tested:
   that differ are the organizer's again in what is stored; another time, recurrence, organizer or list of guests is
   refused.
 - What others answered is the server's: clients send back what they read before the answers came.
-- An EXDATE of his is a refusal of that instance. An override that he leaves out without one comes back.
+- An EXDATE of his is a refusal of that instance. An override that he leaves out without one comes back, and one of an
+  instance that is left out goes.
 - A guest may name a delegate in the one shape that RFC 5546 §3.2.2.3 has for it.
 """
 
@@ -22,15 +23,25 @@ from dav.ical.make import PRODID, clean, utc_text
 from dav.names import c
 from dav.scheduling import merge
 from dav.scheduling.addresses import Who, normalise
+from dav.scheduling.diff import compare, facts_of
 from dav.scheduling.edit import (
     SERVER_PARAMS,
     add_line,
     copy_tree,
+    remove_properties,
     replace_line,
     set_property,
     with_params,
 )
-from dav.scheduling.instances import in_order, instance_of, is_past, recurrence_of, same_times
+from dav.scheduling.instances import (
+    RECURRENCE,
+    in_order,
+    instance_of,
+    is_past,
+    only_series,
+    recurrence_of,
+    same_times,
+)
 from dav.scheduling.model import (
     MASTER,
     ItipError,
@@ -66,6 +77,8 @@ def plan_put(old: SchedulingObject | None, new: SchedulingObject, who: Who, opti
     forced = _take_force_send(work)
     if old is not None:
         work = _Restoring(old, work, who, options.matched).run()
+        if options.calendar_server:
+            _take_time(old, work, who)
     messages: list[Message] = []
     if not options.silent and options.reply and _may_send(work):
         for address in own_addresses(work, who):
@@ -155,6 +168,24 @@ def make_reply(
     return _reply_calendar(obj, sources, lines, now_s, comment=comment, extra=extra)
 
 
+def refresh(obj: SchedulingObject, address: str, *, now_s: int) -> Message:
+    """The REFRESH of a guest who lacks what a message is about: who he is, whose meeting it is (RFC 5546 §3.2.6).
+
+    obj: the message. address: normalised, of somebody whom a part of it names.
+    """
+    own = obj.all_attendees()[address][0][1]
+    organizer = _organizer_line(obj)
+    made = [make_line("UID", escape(obj.uid)), make_line("DTSTAMP", utc_text(now_s)), _outgoing(organizer)]
+    made.append(with_params(_outgoing(own), {"PARTSTAT": None, "ROLE": None, "CUTYPE": None}))
+    parts = [fold("BEGIN:VCALENDAR"), fold("VERSION:2.0"), fold(f"PRODID:{PRODID}"), fold("METHOD:REFRESH")]
+    _write(obj.kind, made, parts)
+    parts.append(fold("END:VCALENDAR"))
+    return Message(
+        "REFRESH", address, address_of(organizer), obj.uid, obj.kind, "", 0, b"".join(parts), ("other",),
+        sender_name=_name(own), recipient_name=_name(organizer), summary=_summary(next(iter(obj.parts.values())), obj),
+    )  # fmt: skip
+
+
 def own_addresses(obj: SchedulingObject, who: Who) -> list[str]:
     """The addresses under which this principal is invited, in order."""
     return [address for address in obj.all_attendees() if who.has(address)]
@@ -205,6 +236,25 @@ def _take_force_send(work: SchedulingObject) -> frozenset[str]:
     return frozenset(forced)
 
 
+def _take_time(old: SchedulingObject, work: SchedulingObject, who: Who) -> None:
+    """Who says yes, or perhaps, to what left him free until then is busy; most programs do not see to it."""
+    for key, part in work.parts.items():
+        before = old.parts.get(key) or old.master
+        if before is None or not _is_free(before) or not _is_free(part):
+            continue
+        had, has = attendees_of(before), attendees_of(part)
+        if any(
+            who.has(address) and partstat_of(line) in ("ACCEPTED", "TENTATIVE")
+            and address in had and partstat_of(had[address]) == "NEEDS-ACTION"
+            for address, line in has.items()
+        ):  # fmt: skip
+            remove_properties(part, ("TRANSP",))
+
+
+def _is_free(part: Component) -> bool:
+    return (part.value("TRANSP") or "").strip().upper() == "TRANSPARENT"
+
+
 def _refused(sentence: str) -> DavError:
     return DavError(403, c("allowed-attendee-scheduling-object-change"), sentence)
 
@@ -223,11 +273,19 @@ class _Restoring:
 
     def run(self) -> SchedulingObject:
         """Raises DavError."""
+        if self.old.master is None and self.work.master is not None:
+            self._without_series(self.work.master)
         old, work = self.old, self.work
         if (old.master is None) != (work.master is None):
             raise _refused("A guest cannot add or remove the series of an invitation.")
-        for key, part in work.parts.items():
+        gone = old.exdates()
+        for key, part in list(work.parts.items()):
             base = old.parts.get(key)
+            if base is None and key in gone:
+                # Called off meanwhile, or by him on another device: it stays so.
+                work.calendar.items[:] = [item for item in work.calendar.items if item is not part]
+                del work.parts[key]
+                continue
             if base is None:
                 base = instance_of(old, key)
                 if base is None:
@@ -239,9 +297,62 @@ class _Restoring:
             for key in old.parts.keys() - work.parts.keys() - left_out:
                 # What another client of the same person dropped, such as one that knows no overrides.
                 back = copy_tree(old.parts[key])
+                if self._is_of_the_series(key):
+                    self._answer_with_series(back, work.master, old.master)
                 work.calendar.items.append(back)
                 merge.carry_zones(work.calendar, old.calendar, (back,))
         return scheduling_object(work.calendar)
+
+    def _without_series(self, master: Component) -> None:
+        """CLIENT programs that keep no instance without its series make a series of the first one (DAVx5), or take its
+        RECURRENCE-ID away: that is the instance, which gets its name back.
+        """
+        old, work = self.old, self.work
+        if master.all("RRULE"):
+            return
+        same = [key for key, part in old.parts.items() if _at_once(master, work, part, old)]
+        missing = [key for key in same if key not in work.parts]
+        if missing:
+            remove_properties(master, RECURRENCE)
+            named = old.parts[missing[0]].first("RECURRENCE-ID")
+            if named is not None:
+                at = next((at for at, item in enumerate(master.items) if item.name == "UID"), -1)
+                master.items.insert(at + 1, named)
+                merge.carry_zones(work.calendar, old.calendar, (master,))
+        elif same:
+            self._answer_over(master, work.parts[same[0]], old.parts[same[0]])
+            work.calendar.items[:] = [item for item in work.calendar.items if item is not master]
+        self.work = scheduling_object(work.calendar)
+
+    def _answer_over(self, source: Component, part: Component, before: Component) -> None:
+        """Takes his answer over from source where that is the one that is new."""
+        given, had = attendees_of(source), attendees_of(before)
+        for address, line in attendees_of(part).items():
+            known, new = had.get(address), given.get(address)
+            if known is None or new is None or not self.who.has(address):
+                continue
+            if partstat_of(line) == partstat_of(known) != partstat_of(new):
+                replace_line(part, line, with_params(line, {"PARTSTAT": new.param("PARTSTAT"), "RSVP": None}))
+
+    def _is_of_the_series(self, key: str) -> bool:
+        """Whether an override tells nothing but answers."""
+        plain, part = instance_of(only_series(self.old), key), self.old.parts[key]
+        if plain is None:
+            return False
+        facts = [facts_of(one, self.old.zones, self.old.start, override=True) for one in (plain, part)]
+        return compare(*facts).grade == "none"
+
+    def _answer_with_series(self, back: Component, master: Component, before: Component) -> None:
+        """His answer to the series is one to an instance that he has not seen apart from it, as by another's answer."""
+        said, had = attendees_of(master), attendees_of(before)
+        for address, line in attendees_of(back).items():
+            answer, known = said.get(address), had.get(address)
+            if not self.who.has(address) or answer is None or known is None or merge.is_cancelled(back):
+                continue
+            if partstat_of(line) == partstat_of(known) != partstat_of(answer):
+                replace_line(
+                    back, line, with_params(line, {"PARTSTAT": answer.param("PARTSTAT"), "RSVP": answer.param("RSVP")})
+                )
 
     def _part(self, key: str, part: Component, base: Component) -> None:
         old, work = self.old, self.work
@@ -331,6 +442,13 @@ class _Restoring:
         if lost:
             merge.add_exdates(mine, lost, self.old)
             merge.carry_zones(self.work.calendar, self.old.calendar, (mine,))
+
+
+def _at_once(one: Component, obj: SchedulingObject, other: Component, others: SchedulingObject) -> bool:
+    """Whether two components are at the same time, leaving aside what makes a series of one of them."""
+    bare = copy_tree(one)
+    remove_properties(bare, RECURRENCE)
+    return same_times(bare, obj.zones, other, others.zones)
 
 
 def _params(line: Line) -> tuple[str, list[tuple[str, tuple[str, ...]]]]:

@@ -2,18 +2,26 @@
 
 They are asked in the transaction that stores the invitation, with their calendars locked: of two organizers who want a
 room at the same time the second one sees what the first has got.
+
+Whoever keeps a room overrules it by writing another answer into its calendar. That is marked there by SENT-BY on the
+room's line (RFC 5545 §3.2.18), and stands while the time of the meeting does, even where two are in the room at once.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Mapping
+from dataclasses import replace
 from itertools import islice
 
+from dav.ical.lines import Component, Line
 from dav.ical.recur import Occurrence, iter_occurrences
 from dav.ical.rrule import Budget, TooManyInstances
 from dav.scheduling import attendee
-from dav.scheduling.edit import copy_tree, remove_properties, set_property
+from dav.scheduling.addresses import Who
+from dav.scheduling.edit import copy_tree, remove_properties, replace_line, set_property, with_params
 from dav.scheduling.freebusy import busy_times, limits_of, zone_of
+from dav.scheduling.instances import instance_of, recurrence_of, same_times, shortened
 from dav.scheduling.model import (
     MASTER,
     ItipError,
@@ -45,22 +53,87 @@ def answers_itself(env: Env, account: Account) -> Booking | None:
     return rule if rule.mode != "manual" else None
 
 
-def answer(env: Env, seat: Seat, obj: SchedulingObject, rule: Booking, *, own_id: int) -> Plan | None:
+def answer(
+    env: Env,
+    seat: Seat,
+    obj: SchedulingObject,
+    rule: Booking,
+    *,
+    own_id: int,
+    before: SchedulingObject | None = None,
+) -> Plan | None:
     """The answer to an invitation that is already in the room's calendar as obj.
 
-    own_id: of the object that it replaces there, which does not count; 0 for none. The plan's body has the room's
-    PARTSTAT, and what was declined does not count as busy. None when there is nothing to answer.
+    own_id: of the object that it replaces there, which does not count; 0 for none. before: that object. The plan's body
+    has the room's PARTSTAT, and what was declined does not count as busy. None when there is nothing to answer.
     """
     answers = decide(env, seat, obj, rule, own_id=own_id)
     if answers is None:
         return None
+    stands = {} if before is None else _standing(before, obj, seat.who)
+    if MASTER in stands and before is not None:
+        # What is in the room beside it by somebody's word takes no single day from it either.
+        answers = {key: partstat for key, partstat in answers.items() if key in obj.parts or key in before.parts}
+    answers |= {key: partstat_of(line) for key, line in stands.items()}
     try:
         plan = attendee.answer(obj, seat.who, answers, now_s=env.now_s)
     except ItipError:
         return None  # all of it is cancelled, or it is not the room that is invited
     if plan.body is None:
         return plan
-    return Plan(plan.role, _transparent(plan.body, seat), plan.altered, plan.tag, plan.messages)
+    decided = {key: line.param("SENT-BY") for key, line in stands.items()}
+    return replace(plan, body=_marked(plan.body, seat.who, decided))
+
+
+def overruled(plan: Plan, old: SchedulingObject | None, who: Who, by: Who) -> Plan:
+    """The plan for a write in a room's calendar, with the answers marked that somebody gave there himself.
+
+    old: what was there. who: the room. by: who wrote.
+    """
+    if plan.body is None:
+        return plan
+    new = read_object(plan.body)
+    decided: dict[str, str | None] = {}
+    for key, part in new.parts.items():
+        line = _line(part, who)
+        part_before = None if old is None else old.parts.get(key) or old.master
+        before = None if part_before is None else _line(part_before, who)
+        if line is None:
+            continue
+        if before is None or partstat_of(line) != partstat_of(before):
+            decided[key] = by.main if partstat_of(line) != "NEEDS-ACTION" else None
+        else:
+            decided[key] = before.param("SENT-BY")
+    body = _marked(plan.body, who, decided)
+    return plan if body == plan.body else replace(plan, body=body, altered=True)
+
+
+def _line(part: Component, who: Who) -> Line | None:
+    return next((line for line in part.all("ATTENDEE") if who.has(address_of(line))), None)
+
+
+def _standing(before: SchedulingObject, obj: SchedulingObject, who: Who) -> dict[str, Line]:
+    """By key: the room's line of before, where the answer in it still holds.
+
+    That is: what was accepted, and what somebody has declined himself, while the time is the same.
+    """
+    found: dict[str, Line] = {}
+    for key, part in obj.parts.items():
+        was = before.parts.get(key)
+        if was is None and key != MASTER:
+            was = instance_of(before, key)
+        line = None if was is None else _line(was, who)
+        if was is None or line is None or (was.value("STATUS") or "").strip().upper() == "CANCELLED":
+            continue
+        if partstat_of(line) == "NEEDS-ACTION" or (partstat_of(line) == "DECLINED" and line.param("SENT-BY") is None):
+            continue
+        same = same_times(was, before.zones, part, obj.zones)
+        if same and key == MASTER:
+            then, now = recurrence_of(was, before.zones, before.start), recurrence_of(part, obj.zones, obj.start)
+            same = then == now or shortened(then, now)
+        if same:
+            found[key] = line
+    return found
 
 
 def decide(env: Env, seat: Seat, obj: SchedulingObject, rule: Booking, *, own_id: int) -> dict[str, str] | None:
@@ -144,16 +217,24 @@ def _taken(env: Env, seat: Seat, wanted: list[Occurrence], own_id: int) -> list[
     return joined
 
 
-def _transparent(body: bytes, seat: Seat) -> bytes:
-    """The room's object in which what it declined leaves it free, and what it accepted does not."""
+def _marked(body: bytes, who: Who, decided: Mapping[str, str | None]) -> bytes:
+    """The room's object in which what it declined leaves it free, and what it accepted does not.
+
+    decided: by key, the address of who gave the answer there himself.
+    """
     obj = read_object(body)
     work = scheduling_object(copy_tree(obj.calendar))
     changed = False
+    keys = {id(component): key for key, component in work.parts.items()}
     for component in work.obj.components:
-        mine = [line for line in component.all("ATTENDEE") if seat.who.has(address_of(line))]
-        if not mine:
+        mine = _line(component, who)
+        if mine is None:
             continue
-        declined = partstat_of(mine[0]) == "DECLINED"
+        changed = (
+            replace_line(component, mine, with_params(mine, {"SENT-BY": decided.get(keys.get(id(component), "-"))}))
+            or changed
+        )
+        declined = partstat_of(mine) == "DECLINED"
         marked = (component.value("TRANSP") or "").strip().upper() == "TRANSPARENT"
         if declined and not marked:
             set_property(component, "TRANSP", "TRANSPARENT")

@@ -21,10 +21,10 @@ from dav.ical.recur import CalendarObject
 from dav.mail import can_mail
 from dav.methods import put as puts
 from dav.names import c
-from dav.scheduling import arrive, booking, implicit
+from dav.scheduling import arrive, behalf, booking, implicit
 from dav.scheduling.addresses import mail_of
 from dav.scheduling.model import Itip, ItipError, SchedulingObject, read_itip, read_object, scheduling_object
-from dav.scheduling.places import Seat, here, seats, who_of
+from dav.scheduling.places import Seat, here, invited_to, seats, who_of
 from dav.scheduling.plan import Arrival, Env, Message, Options, Plan
 from dav.scheduling.views import for_mail
 from dav.urls import encode_segment
@@ -93,6 +93,7 @@ class Desk:
     _mails: list[tuple[Who, Message]] = field(default_factory=list)
     _items: list[tuple[Seat, bytes]] = field(default_factory=list)
     _described: dict[bytes, puts.Described] = field(default_factory=dict)
+    _signed: dict[tuple[bytes, str], bytes] = field(default_factory=dict)
 
     # ---- who and where ----
 
@@ -127,8 +128,8 @@ class Desk:
     def post(self, sender: Who, messages: Iterable[Message]) -> None:
         self._waiting.extend((sender, message) for message in messages)
 
-    def _look_up(self, messages: Iterable[Message]) -> None:
-        unknown = {message.recipient for message in messages} - self._people.keys()
+    def _look_up(self, addresses: Iterable[str]) -> None:
+        unknown = set(addresses) - self._people.keys()
         if unknown:
             found = here(self.env, sorted(unknown))
             self._people.update({address: found.get(address) for address in unknown})
@@ -140,7 +141,7 @@ class Desk:
         for _ in range(ROUNDS_MAX):
             now, self._waiting = self._waiting, []
             if now:
-                self._look_up(message for _, message in now)
+                self._look_up(message.recipient for _, message in now)
                 own = {copy.seat.account.id for copy in self.copies.values()}
                 people = {found.id: found for _, m in now if (found := self._people[m.recipient]) is not None}
                 self.open(account for key, account in people.items() if key not in own)
@@ -159,15 +160,28 @@ class Desk:
         if account is None:
             self._outside(sender, message)
             return
+        calendar = self._as_written(message)
         try:
-            arrival = self.arrive(account, read_itip(message.calendar), message.calendar, sender=message.sender,
-                                  quiet=message.quiet)  # fmt: skip
+            arrival = self.arrive(account, read_itip(calendar), calendar, sender=message.sender, quiet=message.quiet)
             status = arrival.status
         except ItipError as error:
             _log.warning("a message of ours cannot be read: %s", error)
             status = "5.1"
         if not message.quiet:
             self._note(message.recipient, status)
+        copy = self.copies.get(sender.account_id)
+        if message.method == "REPLY" and copy is not None and copy.body is not None and not copy.own:
+            # A room answers by itself: what became of its answer stands in its copy, too (RFC 6638 §3.2.9).
+            copy.body = arrive.with_status(copy.body, "attendee", {message.recipient: status})
+
+    def _as_written(self, message: Message) -> bytes:
+        """The calendar of a message, which names who wrote it for the sender; mostly the same for all guests."""
+        if message.actor is None:
+            return message.calendar
+        key = message.calendar, message.sender
+        if key not in self._signed:
+            self._signed[key] = behalf.sent_by(message.calendar, message.method, message.sender, message.actor.main)
+        return self._signed[key]
 
     def _note(self, address: str, status: str) -> None:
         """Of several messages to one person the one that failed counts."""
@@ -190,10 +204,24 @@ class Desk:
         stored = None if copy.body is None else read_object(copy.body)
         outside = self.via != "local"
         seen = itip.seen(env.conn, account.id, self.uid) if outside else {}
+        guests: tuple[str, ...] | None = None
+        if message.method == "REPLY" and stored is not None:
+            guests = self._guests_here(stored)
+        by_itself = booking.answers_itself(env, account)
+        # Nobody looks into the calendar of a room to take away what was called off.
+        hidden = env.config.scheduling.hide_cancelled or by_itself is not None
         arrival = arrive.arrive(
             message, stored, who, sender=sender, seen=seen, now_s=env.now_s,
-            crashers=env.config.scheduling.party_crashers, known=known,
+            crashers=env.config.scheduling.party_crashers, known=known, hide_cancelled=hidden, here=guests,
+            unanswered_free=env.config.scheduling.like_calendar_server,
         )  # fmt: skip
+        if outside and arrival.body is not None:
+            try:
+                self.describe(arrival.body)
+            except DavError as error:
+                # It would be refused in a PUT too: what others send is held to the same rules.
+                return replace(arrival, outcome="refused", body=None, messages=(), notice=False, status="5.3",
+                               seen={}, reason=f"It makes an object that cannot be stored. {error.detail}")  # fmt: skip
         if outside and arrival.seen:
             itip.remember_seen(env.conn, account.id, self.uid, arrival.seen, now_s=env.now_s)
         if arrival.remove:
@@ -206,9 +234,9 @@ class Desk:
             copy.collection, copy.body = target, arrival.body
             copy.tag = copy.tag or arrival.tag or arrival.create
         answers: tuple[Message, ...] = ()
-        by_itself = booking.answers_itself(env, account) if arrival.outcome == "applied" else None
+        by_itself = by_itself if arrival.outcome == "applied" else None
         if by_itself is not None and copy.body is not None and message.method in ("REQUEST", "ADD") and not quiet:
-            plan = booking.answer(env, copy.seat, read_object(copy.body), by_itself,
+            plan = booking.answer(env, copy.seat, read_object(copy.body), by_itself, before=stored,
                                   own_id=copy.record.id if copy.record is not None else 0)  # fmt: skip
             if plan is not None and plan.body is not None:
                 copy.body, answers = plan.body, plan.messages
@@ -217,11 +245,16 @@ class Desk:
         self.post(who, (*answers, *arrival.messages))
         return arrival
 
+    def _guests_here(self, stored: SchedulingObject) -> tuple[str, ...]:
+        """The guests of a meeting who have an account here."""
+        self._look_up(stored.all_attendees())
+        return tuple(address for address in stored.all_attendees() if self._people[address] is not None)
+
     # ---- people elsewhere ----
 
     def _outside(self, sender: Who, message: Message) -> None:
         """Somebody who is not here: a mail, if there is a way (reference, section 5)."""
-        if message.quiet:
+        if message.quiet or message.here:
             return
         if mail_of(message.recipient) is None:
             self._note(message.recipient, "3.7")
@@ -249,6 +282,7 @@ class Desk:
         """Writes what has changed: calendars, then inboxes."""
         env = self.env
         writings: list[Writing] = []
+        refused: set[int] = set()
         for account_id in sorted(self.copies):
             copy = self.copies[account_id]
             if copy.own or copy.body == copy.stored:
@@ -265,6 +299,7 @@ class Desk:
                 _log.warning("a message makes an object that cannot be stored: %s", error)
                 for address in copy.seat.who.addresses & self.statuses.keys():
                     self.statuses[address] = "5.3"
+                refused.add(account_id)
                 continue
             old = copy.record
             tag = new_tag() if copy.tag or old is None or old.schedule_tag is None else old.schedule_tag
@@ -276,6 +311,8 @@ class Desk:
         indexes: dict[bytes, tuple[str, ObjectIndex]] = {}
         for seat, calendar in self._items:
             assert seat.inbox is not None
+            if seat.account.id in refused:
+                continue
             found = indexes.get(calendar)
             if found is None:
                 found = indexes[calendar] = puts.etag_of(calendar), _index_of(calendar, env.now_s)
@@ -308,6 +345,7 @@ def outgoing(sender: Who, message: Message) -> NewOutgoing:
         sender.account_id, message.uid, message.recurrence, mail_of(message.recipient) or "", message.recipient_name,
         mail_of(message.sender) or "", message.sender_name, message.method, message.kind, message.sequence,
         digest_of(message.calendar), message.summary, message.changes, for_mail(message.calendar),
+        None if message.actor is None else message.actor.account_id,
     )  # fmt: skip
 
 
@@ -344,7 +382,17 @@ def options_of(ctx: Ctx) -> Options:
         matched=bool(header("if-schedule-tag-match").strip()),
         imports=ctx.config.scheduling.recognise_imports,
         silent=not ctx.config.scheduling.enabled,
+        calendar_server=ctx.config.scheduling.like_calendar_server,
     )
+
+
+def _actor(ctx: Ctx, env: Env, owner: Account) -> Who | None:
+    """Who writes in somebody else's calendar; None for its owner."""
+    return None if ctx.account.id == owner.id else who_of(env, ctx.account)
+
+
+def _by(actor: Who | None, messages: Iterable[Message]) -> tuple[Message, ...]:
+    return tuple(messages) if actor is None else tuple(replace(message, actor=actor) for message in messages)
 
 
 def put(
@@ -358,20 +406,24 @@ def put(
     assert collection is not None
     assert owner is not None
     env, options = env_of(ctx), options_of(ctx)
-    who = who_of(env, owner)
+    who, actor = who_of(env, owner), _actor(ctx, env, owner)
     old = None if existing is None else _stored(ctx, existing)
     new = scheduling_object(described.calendar if described.calendar is not None else _reread(payload.body))
+    if actor is not None:
+        behalf.check_organizer(old, new, who, actor)
     desk = Desk(env, new.uid)
     plan: Plan | None = None
     if implicit.role_of(new, who) and (existing is None or existing.schedule_tag is None):
         plan = _of_other_copy(ctx, owner, existing, new, who, options)
     if plan is None:
         plan = implicit.plan_put(old, new, who, options)
+    if plan.role == "attendee" and owner.kind in booking.KINDS:
+        plan = booking.overruled(plan, old, who, actor or who)
     # As it came, to the byte: what we read and write again may lack what stood outside the calendar.
     body = plan.body if plan.body is not None and plan.altered else payload.body
     if plan.messages:
         copy = desk.take(owner, who, collection, existing, body)
-        desk.post(who, plan.messages)
+        desk.post(who, _by(actor, plan.messages))
 
         def mark() -> None:
             # Before any answer of a room: that says more than "delivered".
@@ -461,7 +513,7 @@ def remove(ctx: Ctx, node: Node) -> None:
     if old is None:
         return
     env = env_of(ctx)
-    messages = implicit.plan_removal(old, who_of(env, owner), options_of(ctx)).messages
+    messages = _by(_actor(ctx, env, owner), implicit.plan_removal(old, who_of(env, owner), options_of(ctx)).messages)
     if messages:
         _removed(env, owner, collection, record, old.uid, messages)
 
@@ -475,14 +527,14 @@ def remove_calendar(ctx: Ctx, owner: Account, calendars: Iterable[Collection]) -
     if not ctx.config.scheduling.reply_on_calendar_delete:
         options = replace(options, reply=False)
     env = env_of(ctx)
-    who = who_of(env, owner)
+    who, actor = who_of(env, owner), _actor(ctx, env, owner)
     removals: list[tuple[ObjectRecord, str, tuple[Message, ...]]] = []
     for record, body in meetings.scheduled_in(ctx.conn, list(by_id)):
         try:
             old = read_object(body)
         except ItipError:
             continue
-        messages = tuple(one for one in implicit.plan_removal(old, who, options).messages if not one.past)
+        messages = _by(actor, (one for one in implicit.plan_removal(old, who, options).messages if not one.past))
         if messages:
             removals.append((record, old.uid, messages))
     if env.conn.dialect == "postgresql":
@@ -521,8 +573,10 @@ def check_calendar_removal(ctx: Ctx, node: Node) -> None:
     assert node.collection is not None
     if not ctx.config.scheduling.enabled or node.kind != "calendar" or node.collection.parent_id is None:
         return
+    if node.mount is not None:
+        return  # it stays where it is; only the reader does not see it any more
     beside = collections.children(ctx.conn, node.collection.parent_id)
-    fitting = [one for one in beside if one.kind == "calendar" and (not one.components or "VEVENT" in one.components)]
+    fitting = [one for one in beside if invited_to(one) and (not one.components or "VEVENT" in one.components)]
     if [one.id for one in fitting] == [node.collection.id]:
         raise DavError(403, c("default-calendar-needed"), "Invitations need a calendar; make another one before.")
 

@@ -9,9 +9,10 @@ from dav.ical.make import utc_seconds
 from dav.names import c
 from dav.scheduling import attendee, organizer
 from dav.scheduling.addresses import Who
-from dav.scheduling.edit import copy_tree, replace_line, set_property
+from dav.scheduling.edit import add_line, copy_tree, replace_line, set_property, with_params
 from dav.scheduling.model import (
     SchedulingObject,
+    address_of,
     agent_of,
     attendees_of,
     number_of,
@@ -60,6 +61,8 @@ def plan_put(old: SchedulingObject | None, new: SchedulingObject, who: Who, opti
     before, after = role_of(old, who), role_of(new, who)
     if old is None or not before:
         return _created(old, new, after, who, options)
+    if not new.organizer and _only_completes(old, new):
+        return replace(plan_put(old, _with_people(old, new, who), who, options), altered=True)
     if not new.organizer:
         return _taken_away(old, new, before, who, options)
     if before == "organizer":
@@ -122,6 +125,38 @@ def _taken_away(old: SchedulingObject, new: SchedulingObject, before: str, who: 
     told = [message.sequence for message in removal.messages] if before == "organizer" else []
     work = _at_least(new, max(told, default=0))
     return Plan("", work.to_bytes(), work is not new, True, removal.messages)
+
+
+def _only_completes(old: SchedulingObject, new: SchedulingObject) -> bool:
+    """Whether a task is marked as done by a program that forgets whose it is.
+
+    CLIENT Apple's Reminders, as CalDAVTester has it: ORGANIZER and all ATTENDEEs are gone with the write that completes
+    a task. Taken as their removal it would be cancelled for everybody else.
+    """
+    return (
+        old.kind == new.kind == "VTODO"
+        and _is_done(new)
+        and not _is_done(old)
+        and not any(part.all("ATTENDEE") for part in new.parts.values())
+    )
+
+
+def _is_done(obj: SchedulingObject) -> bool:
+    return all(
+        part.first("COMPLETED") is not None or (part.value("STATUS") or "").strip().upper() == "COMPLETED"
+        for part in obj.parts.values()
+    )
+
+
+def _with_people(old: SchedulingObject, new: SchedulingObject, who: Who) -> SchedulingObject:
+    """The new object with organizer and guests of the old one, who writes it having done the task."""
+    work = scheduling_object(copy_tree(new.calendar))
+    for key, part in work.parts.items():
+        known = old.parts.get(key) or old.master or next(iter(old.parts.values()))
+        for line in [*known.all("ORGANIZER"), *known.all("ATTENDEE")]:
+            mine = line.name == "ATTENDEE" and who.has(address_of(line))
+            add_line(part, with_params(line, {"PARTSTAT": "COMPLETED"}) if mine else line)
+    return scheduling_object(work.calendar)
 
 
 def plan_removal(old: SchedulingObject, who: Who, options: Options) -> Plan:

@@ -21,7 +21,7 @@ from dav.ical.recur import (
 from dav.ical.rrule import Rule, RuleError, parse_rule
 from dav.ical.tz import UTC, Zones
 from dav.scheduling.edit import copy_tree, remove_properties, replace_line
-from dav.scheduling.model import MASTER, SchedulingObject, exdates_of, key_of_moment
+from dav.scheduling.model import MASTER, SchedulingObject, exdates_of, key_of_moment, scheduling_object
 
 # What makes a series of a component; no override has these.
 RECURRENCE = ("RRULE", "RDATE", "EXRULE", "EXDATE")
@@ -102,6 +102,17 @@ def instance_of(obj: SchedulingObject, key: str) -> Component | None:
     position = next((i for i, item in enumerate(made.items) if isinstance(item, Line) and item.name == "UID"), -1)
     made.items.insert(position + 1, recurrence_id_of(found.recurrence_id))
     return made
+
+
+def only_series(obj: SchedulingObject) -> SchedulingObject:
+    """The object without its overrides: instance_of then says what the series alone has."""
+    calendar = Component(obj.calendar.name, obj.calendar.begin, [], obj.calendar.end)
+    calendar.items = [
+        item
+        for item in obj.calendar.items
+        if not (isinstance(item, Component) and item.name == obj.kind and item is not obj.master)
+    ]
+    return scheduling_object(calendar)
 
 
 def recurrence_id_of(at: Moment, *, future: bool = False) -> Line:
@@ -240,7 +251,12 @@ def exdate_keys(component: Component | None, zones: Zones, start: Moment | None)
 
 
 def is_past(obj: SchedulingObject, keys: Collection[str], now_s: int) -> bool:
-    """Whether nothing of these parts ("" is the whole object) is still to come; False when nobody can tell."""
+    """Whether nothing of these parts ("" is the whole object) is still to come; False when nobody can tell.
+
+    A task is not over because its time is.
+    """
+    if obj.kind == "VTODO":
+        return False
     if MASTER in keys or not keys:
         try:
             whole = span(obj.obj, limits=_LIMITS)

@@ -31,6 +31,8 @@ PERSONAL = frozenset(
 _APART = frozenset(["UID", "RECURRENCE-ID", "ORGANIZER", "ATTENDEE", "SEQUENCE", "CLASS", *TIMES, *RECURRENCE])
 # Private properties of clients: of all others the organizer's stand.
 _OWN_X = ("X-MOZ-", "X-APPLE-TRAVEL", "X-APPLE-DEFAULT-ALARM", "X-EVOLUTION-", "X-LIC-", "X-CALENDARSERVER-")
+# Private by name only: where a meeting is on the map is the organizer's to say.
+SHARED_X = frozenset({"X-APPLE-STRUCTURED-LOCATION"})
 _STRICTNESS = {"": 0, "PUBLIC": 0, "PRIVATE": 1, "CONFIDENTIAL": 2}
 
 
@@ -42,7 +44,9 @@ def is_cancelled(component: Component) -> bool:
 def is_personal(name: str, kind: str) -> bool:
     """Whether properties called so (upper case) are the attendee's own business. kind: VEVENT, VTODO, …"""
     # RFC 5546 §3.4.3: who has a task to do says how far it is.
-    return name in PERSONAL or name.startswith("X-") or not name or (name == "STATUS" and kind == "VTODO")
+    if name.startswith("X-"):
+        return name not in SHARED_X
+    return name in PERSONAL or not name or (name == "STATUS" and kind == "VTODO")
 
 
 def plain_text(line: Line) -> str:
@@ -82,6 +86,8 @@ def keep_personal(made: Component, mine: Component) -> None:
     """Puts what is personal in the attendee's component into the organizer's new one, in its place."""
     names = {line.name for line in (*made.lines, *mine.lines) if line.name}
     for name in sorted(names):
+        if name in SHARED_X:
+            continue
         if name.startswith("X-"):
             if not made.all(name) or name.startswith(_OWN_X):
                 replace_properties(made, mine, (name,))

@@ -16,13 +16,13 @@ Pure. Rules where the RFCs leave room, all tested:
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dav.ical.lines import Component, Line
 from dav.scheduling.addresses import Who, normalise
 from dav.scheduling.diff import State, change_of, compare, facts_of
 from dav.scheduling.edit import add_line, copy_tree, replace_line, set_property, with_params
-from dav.scheduling.instances import instance_of, is_future
+from dav.scheduling.instances import instance_of, is_future, only_series
 from dav.scheduling.model import (
     MASTER,
     SchedulingObject,
@@ -59,13 +59,20 @@ def request_for(
     return Writer(who, now_s).request(obj, attendee, changes, quiet=quiet, past=is_past(obj, now_s))
 
 
-def quiet_updates(obj: SchedulingObject, who: Who, *, but: Collection[str], now_s: int) -> tuple[Message, ...]:
-    """After a REPLY: the meeting for the other attendees, so that theirs show the answer (RFC 6638 §4.2)."""
+def quiet_updates(
+    obj: SchedulingObject, who: Who, *, but: Collection[str], here: Collection[str] | None = None, now_s: int
+) -> tuple[Message, ...]:
+    """After a REPLY: the meeting for the other attendees, so that theirs show the answer (RFC 6638 §4.2).
+
+    here: those who can be told, None for all of them.
+    """
     writer = Writer(who, now_s)
     past = is_past(obj, now_s)
     found = []
     for attendee, lines in obj.all_attendees().items():
-        if attendee in but or who.has(attendee) or all(agent_of(line) != "SERVER" for _, line in lines):
+        if attendee in but or (here is not None and attendee not in here) or who.has(attendee):
+            continue
+        if all(agent_of(line) != "SERVER" for _, line in lines):
             continue
         message = writer.request(obj, attendee, ("answer",), quiet=True, past=past)
         if message is not None:
@@ -202,7 +209,7 @@ class _Change:
         change = change_of(self.before, self.after, MASTER)
         if change is None or change.moved:
             return new
-        bare = scheduling_object(_only_master(old))
+        bare = only_series(old)
         at = next(at for at, item in enumerate(new.calendar.items) if item is new.master)
         added = False
         for key in lost:
@@ -237,7 +244,7 @@ class _Change:
                     fresh: dict[str, str | None] = {} if line.param("SCHEDULE-STATUS") == "2.3" else _NO_STATUS
                     edited = with_params(line, fresh)
                     if partstat_of(line) != "NEEDS-ACTION":
-                        edited = with_params(edited, {"PARTSTAT": "NEEDS-ACTION"})
+                        edited = with_params(edited, {"PARTSTAT": "NEEDS-ACTION", "RSVP": "TRUE"})
                 elif agent_of(known) != "SERVER":
                     continue
                 else:
@@ -245,6 +252,11 @@ class _Change:
                 replace_line(part, line, edited)
 
     def _sequences(self, old: SchedulingObject, new: SchedulingObject) -> None:
+        if self.options.calendar_server:
+            if new.sequence <= old.sequence and self._is_told():
+                for part in new.parts.values():
+                    set_property(part, "SEQUENCE", str(old.sequence + 1))
+            return
         least: dict[str, int] = {}
         for key in new.parts:
             stored = old.parts.get(key) or old.master
@@ -264,6 +276,12 @@ class _Change:
             if number_of(part) < wanted:
                 set_property(part, "SEQUENCE", str(wanted))
 
+    def _is_told(self) -> bool:
+        """Whether anything has changed that somebody hears of."""
+        keys = {*self.before.parts, *self.after.parts}
+        changes = [change_of(self.before, self.after, key) for key in keys]
+        return any(change is None or change.grade != "none" for change in changes)
+
     def _is_major(self, key: str) -> bool:
         """Whether SEQUENCE rises for a part or an instance. Also for a guest that leaves: he may be asked in again."""
         change = change_of(self.before, self.after, key)
@@ -281,6 +299,7 @@ class _Change:
     def messages(self, forced: frozenset[str]) -> tuple[Message, ...]:
         """All messages: to each guest his CANCEL first, then what still stands."""
         writer = Writer(self.who, self.options.now_s)
+        left_out = self.after.exdates - self.before.exdates
         found: list[Message] = []
         for address in dict.fromkeys([*self._order(self.old), *self._order(self.new)]):
             had = self.old_live.get(address, frozenset())
@@ -296,10 +315,24 @@ class _Change:
                 changes, about = frozenset({"forced"}), has
             if changes and self.new is not None:
                 quiet = changes == {"attendees"} and address not in forced
-                message = writer.request(self.new, address, changes, quiet=quiet, past=self._past(about))
+                # Its clients are told of the instances that have changed, where the series has not.
+                some = self.options.calendar_server and MASTER in had and not left_out and about < has
+                only = about if some and MASTER not in about else ()
+                message = writer.request(self.new, address, changes, quiet=quiet, past=self._past(about), only=only)
                 if message is not None:
-                    found.append(message)
+                    found.append(self._announced(message))
+            elif news.cancels and left_out and self.options.calendar_server and self.new is not None:
+                # Its clients look for the series beside the CANCEL for an instance.
+                message = writer.request(self.new, address, ("recurrence",), quiet=True, past=self._past(has))
+                if message is not None:
+                    found.append(self._announced(message))
         return tuple(found)
+
+    def _announced(self, message: Message) -> Message:
+        """What is quiet, as Apple's Calendar Server has it: with an inbox item for people here."""
+        if not message.quiet or not self.options.calendar_server:
+            return message
+        return replace(message, quiet=False, here=True)
 
     def _past(self, keys: frozenset[str]) -> bool:
         """Whether nothing of these parts is still to come, as it was and as it is."""
@@ -419,16 +452,6 @@ class _Change:
         return self._cancelled_parts[key]
 
 
-def _only_master(obj: SchedulingObject) -> Component:
-    tree = Component(obj.calendar.name, obj.calendar.begin, [], obj.calendar.end)
-    tree.items = [
-        item
-        for item in obj.calendar.items
-        if not (isinstance(item, Component) and item.name == obj.kind and item is not obj.master)
-    ]
-    return tree
-
-
 def _answers_of(part: Component) -> dict[str, str]:
     return {address: partstat_of(line) for address, line in attendees_of(part).items()}
 
@@ -439,10 +462,9 @@ def _with_answer(line: Line, known: Line) -> Line:
         return known  # the client has not seen the delegation, so it has nothing newer to say of him
     changes: dict[str, str | None] = {}
     if partstat_of(line) != partstat_of(known):
-        changes["PARTSTAT"] = known.param("PARTSTAT")
-    for name in ("RSVP", "SCHEDULE-STATUS"):
-        value = known.param(name)
-        # 2.3 is what the server says of this very line.
-        if line.param(name) != value and not (name == "SCHEDULE-STATUS" and line.param(name) == "2.3"):
-            changes[name] = value
-    return with_params(line, changes) if changes else line
+        # The client has not seen the answer. Where it has, it may ask for another one.
+        changes = {"PARTSTAT": known.param("PARTSTAT"), "RSVP": known.param("RSVP")}
+    # 2.3 is what the server says of this very line.
+    if line.param("SCHEDULE-STATUS") != "2.3":
+        changes["SCHEDULE-STATUS"] = known.param("SCHEDULE-STATUS")
+    return with_params(line, changes)

@@ -42,13 +42,18 @@ class Seat:
         return {one.id for one in (self.inbox, *self.calendars) if one is not None}
 
 
+def invited_to(collection: Collection) -> bool:
+    """Whether its owner can be invited to it: a calendar that is neither somebody else's nor kept by an outsider."""
+    return collection.kind == "calendar" and not collection.origin
+
+
 def takes(calendar: Collection, component: str) -> bool:
     return not calendar.components or component in calendar.components
 
 
 def default_calendar(calendars: Iterable[Collection], component: str, chosen: str | None) -> Collection | None:
     """The default among the calendars of a home, which stand in their order."""
-    fitting = [one for one in calendars if one.kind == "calendar" and takes(one, component)]
+    fitting = [one for one in calendars if invited_to(one) and takes(one, component)]
     return next((one for one in fitting if chosen is not None and one.key == chosen), fitting[0] if fitting else None)
 
 
@@ -69,7 +74,7 @@ def seats(env: Env, accounts: Iterable[Account]) -> dict[int, Seat]:
                 seat.inbox = one
             elif one.kind == "outbox" and seat.outbox is None:
                 seat.outbox = one
-            elif one.kind == "calendar":
+            elif invited_to(one):
                 seat.calendars.append(one)
     by_inbox = {seat.inbox.id: seat for seat in found.values() if seat.inbox is not None}
     for inbox_id, kept in meetings.kept_with(env.conn, list(by_inbox)).items():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dav.config import Config
+    from dav.scheduling.addresses import Who
     from dav.urls import Urls
     from storage.engine import Conn, Store
 
@@ -34,6 +35,8 @@ class Message:
     for the whole object. calendar: the VCALENDAR with METHOD, CRLF line ends, without what must not leave. changes:
     what is new for the recipient, of CHANGES. quiet: for people here only, and without an inbox item; never mailed.
     past: nothing of what it is about is still to come, so it is not mailed. names: CN of sender and of recipient, "".
+    actor: who wrote it for the sender, when that was somebody else (dav.scheduling.behalf). here: for people here only,
+    with an inbox item.
     """
 
     method: str
@@ -50,6 +53,8 @@ class Message:
     sender_name: str = ""
     recipient_name: str = ""
     summary: str = ""
+    actor: Who | None = None
+    here: bool = False
 
 
 # What may be new in a message, for the words of the mail and for its grade.
@@ -79,7 +84,8 @@ class Options:
     """How a write came. now_s: UTC seconds. reply: False for Schedule-Reply: F. matched: If-Schedule-Tag-Match held.
 
     imports: recognise objects that were made elsewhere, whose guests know of them (scheduling.recognise_imports).
-    silent: no message at all (an import, a copy, a restore, a switch of the account).
+    silent: no message at all (an import, a copy, a restore, a switch of the account). calendar_server: as Apple's
+    Calendar Server does it, where the standards leave room (scheduling.like_calendar_server).
     """
 
     now_s: int
@@ -87,6 +93,7 @@ class Options:
     matched: bool = False
     imports: bool = True
     silent: bool = False
+    calendar_server: bool = False
 
 
 @dataclass(frozen=True, slots=True)

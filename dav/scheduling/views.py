@@ -14,7 +14,7 @@ from dav.ical.make import PRODID, clean, utc_seconds, utc_text
 from dav.ical.recur import TooManyInstances, iter_occurrences, moment
 from dav.ical.rrule import Budget
 from dav.ical.tz import UTC
-from dav.scheduling import instances
+from dav.scheduling import instances, merge
 from dav.scheduling.addresses import Who, mail_of
 from dav.scheduling.edit import SERVER_PARAMS, add_line, copy_tree, replace_line, with_params
 from dav.scheduling.instances import is_future
@@ -42,9 +42,10 @@ _OWN_PREFIXES = (
     "X-SYNCEVOLUTION-", "X-WR-", "X-DAVX5-", "X-TASKS-", "X-OC-", "X-NEXTCLOUD-",
     "X-MICROSOFT-CDO-BUSYSTATUS", "X-MICROSOFT-CDO-ALLDAYEVENT", "X-MICROSOFT-CDO-OWNERAPPTID",
 )  # fmt: skip
-_SHARED_X = frozenset({"X-APPLE-STRUCTURED-LOCATION"})  # where it is on the map
 _PLAIN_MAILTO = re.compile(r"mailto:[^\s<>?%\"]+", re.IGNORECASE)
 _PLAIN_LINE = re.compile(rb"[\x20-\x7e\t]{1,75}\r\n")
+# The first line of a component as we write it, where the one for SEQUENCE does not follow.
+_UNNUMBERED = re.compile(rb"(\r\nBEGIN:(?:VEVENT|VTODO|VJOURNAL)\r\nDTSTAMP:[0-9]{8}T[0-9]{6}Z\r\n)(?!SEQUENCE[:;])")
 _RULE_END = re.compile(r"\A(?:UNTIL|COUNT)\s*=", re.IGNORECASE)
 _PRIVATE_HOST = re.compile(
     r"(?:localhost|.*\.(?:local|internal|lan|home\.arpa)|127\..*|10\..*|192\.168\..*|169\.254\..*"
@@ -54,14 +55,22 @@ _PRIVATE_HOST = re.compile(
 
 
 def view_for(
-    obj: SchedulingObject, attendee: str, *, who: Who, method: str, now_s: int, sequence: int | None = None
+    obj: SchedulingObject,
+    attendee: str,
+    *,
+    who: Who,
+    method: str,
+    now_s: int,
+    sequence: int | None = None,
+    only: Collection[str] = (),
 ) -> bytes | None:
     """The VCALENDAR that this attendee gets: only the parts he is invited to; None when that is nothing.
 
     Where he was taken out of an instance, or it is cancelled, there is an EXDATE (RFC 6638 §3.2.6). sequence: for all
-    components; None leaves each its own. For CANCEL: the series without its overrides, with STATUS:CANCELLED.
+    components; None leaves each its own. only: keys of instances to leave it at. For CANCEL: the series without its
+    overrides, with STATUS:CANCELLED.
     """
-    parts = cancel_parts(obj, attendee) if method == "CANCEL" else _view_parts(obj, attendee)
+    parts = cancel_parts(obj, attendee) if method == "CANCEL" else _view_parts(obj, attendee, only)
     if not parts:
         return None
     status = "CANCELLED" if method == "CANCEL" else None
@@ -70,8 +79,10 @@ def view_for(
     return _calendar(obj, method, ready)
 
 
-def _view_parts(obj: SchedulingObject, attendee: str) -> list[Component]:
+def _view_parts(obj: SchedulingObject, attendee: str, only: Collection[str]) -> list[Component]:
     """The live components that name him; the master with an EXDATE for each instance that does not."""
+    if only:
+        return [part for key, part in obj.parts.items() if key in only]
     live = [(key, part) for key, part in obj.parts.items() if not is_cancelled(part) and attendee in attendees_of(part)]
     found = []
     keys = {key for key, _ in live}
@@ -143,10 +154,10 @@ def _outgoing(
 
     asks: it is a question to those who have not answered.
     """
-    items: list[Line | Component] = [
-        make_line("DTSTAMP", utc_text(now_s)),
-        make_line("SEQUENCE", str(number_of(part) if sequence is None else max(sequence, 0))),
-    ]
+    items: list[Line | Component] = [make_line("DTSTAMP", utc_text(now_s))]
+    number = number_of(part) if sequence is None else max(sequence, 0)
+    if number or part.first("SEQUENCE") is not None:  # none is 0 (RFC 5545 §3.8.7.4)
+        items.append(make_line("SEQUENCE", str(number)))
     organizer = False
     seen: set[str] = set()
     for item in part.items:
@@ -183,7 +194,7 @@ def _outgoing(
 
 
 def _own_x(name: str) -> bool:
-    return name.startswith(_OWN_PREFIXES) and name not in _SHARED_X
+    return name.startswith(_OWN_PREFIXES) and name not in merge.SHARED_X
 
 
 def _private(line: Line) -> bool:
@@ -261,11 +272,13 @@ def _write(component: Component, parts: list[bytes]) -> None:
 
 
 def for_mail(calendar: bytes) -> bytes:
-    """A message as mail programs understand it: what RANGE=THISANDFUTURE moves is written out, instance by instance.
+    """A message as mail programs understand it: each component with its SEQUENCE, and what RANGE=THISANDFUTURE moves
+    written out, instance by instance.
 
     Up to SPELLED_MAX instances from the message's DTSTAMP on, or from the first one when all are to come. The last
     keeps the RANGE, so that programs that know it are right about the rest too. Other messages come back as they are.
     """
+    calendar = _UNNUMBERED.sub(rb"\1SEQUENCE:0\r\n", calendar)
     if b"THISANDFUTURE" not in calendar.upper():
         return calendar
     obj = read_object(calendar)
@@ -312,8 +325,8 @@ def _with_range(part: Component, value: str | None) -> None:
 
 
 def is_past(obj: SchedulingObject, now_s: int, keys: Collection[str] = ()) -> bool:
-    """Whether nothing of these parts, or of the whole, is still to come. A task is not over because its time is."""
-    return obj.kind != "VTODO" and instances.is_past(obj, keys, now_s)
+    """Whether nothing of these parts, or of the whole, is still to come."""
+    return instances.is_past(obj, keys, now_s)
 
 
 @dataclass(slots=True)
@@ -332,16 +345,25 @@ class Writer:
         return found[1]
 
     def request(
-        self, obj: SchedulingObject, attendee: str, changes: Collection[str], *, quiet: bool, past: bool
+        self,
+        obj: SchedulingObject,
+        attendee: str,
+        changes: Collection[str],
+        *,
+        quiet: bool,
+        past: bool,
+        only: Collection[str] = (),
     ) -> Message | None:
-        """The meeting as this guest may see it; None when he is invited to nothing."""
+        """The meeting as this guest may see it, or only these instances of it; None when he is invited to nothing."""
         keys = [key for key, part in obj.parts.items() if not is_cancelled(part) and attendee in self._guests_of(part)]
+        if only:
+            keys = [key for key in keys if key in only]
         if not keys:
             return None
-        cached = ("REQUEST", id(obj), *keys)
+        cached = ("REQUEST", id(obj), bool(only), *keys)
         calendar = self._views.get(cached)
         if calendar is None:
-            made = view_for(obj, attendee, who=self.who, method="REQUEST", now_s=self.now_s)
+            made = view_for(obj, attendee, who=self.who, method="REQUEST", now_s=self.now_s, only=keys if only else ())
             assert made is not None
             calendar = self._views[cached] = made
         sequence = max(number_of(obj.parts[key]) for key in keys)

@@ -36,7 +36,7 @@ class FakeSmtp:
 
     @contextlib.asynccontextmanager
     async def running(self, port: int = 0) -> AsyncIterator[FakeSmtp]:
-        server = await asyncio.start_server(self._serve, "127.0.0.1", port)
+        server = await asyncio.start_server(self._serve, "127.0.0.1", port, limit=1 << 24)
         self.port = server.sockets[0].getsockname()[1]
         try:
             yield self

@@ -5,7 +5,7 @@ from __future__ import annotations
 from email.message import EmailMessage
 
 from dav.config import Config, MailConfig, SmtpConfig
-from dav.mail.compose import Mail, Reader, compose
+from dav.mail.compose import Actor, Mail, Reader, compose
 from dav.mail.links import Links
 from storage.records import Outgoing
 
@@ -52,9 +52,10 @@ def written(
     reader: Reader = UNKNOWN,
     links: Links | None = LINKS,
     now_s: int = NOW_S,
+    actor: Actor | None = None,
 ) -> Mail:
     return compose(
-        item, previous=previous, thread=thread, config=config, reader=reader, links=links, now_s=now_s
+        item, previous=previous, thread=thread, config=config, reader=reader, links=links, now_s=now_s, actor=actor
     )  # fmt: skip
 
 

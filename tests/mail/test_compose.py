@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from lxml import html
 
 from dav.config import MailConfig
-from dav.mail.compose import CannotCompose, Mail, Reader
+from dav.mail.compose import Actor, CannotCompose, Mail, Reader
 from tests.mail.letters import (
     CONFIG,
     EVENT,
@@ -128,12 +128,64 @@ def test_the_domains_of_the_settings_decide_who_is_ours() -> None:
     assert message["Reply-To"] == "Anna Berg <anna@example.org>"
 
 
-def test_who_writes_for_somebody_else_is_the_sender_field() -> None:
-    for delegate, sender in (("pa@example.org", "pa@example.org"), ("pa@gmail.example", None)):
-        by = EVENT.replace("ORGANIZER;", f'ORGANIZER;SENT-BY="mailto:{delegate}";')
-        message = read(written(row(by)))
-        assert message["From"] == "Anna Berg <anna@example.org>"
-        assert message["Sender"] == sender
+PA = Actor("Paul Abel", "pa@example.org")
+
+
+def test_who_writes_for_somebody_else_is_the_sender_field_where_our_server_signs_for_both() -> None:
+    message = read(written(row(), actor=PA))
+    assert message["From"] == "Anna Berg <anna@example.org>"
+    assert message["Sender"] == "Paul Abel <pa@example.org>"
+    away = read(written(row(), actor=Actor("Paul Abel", "pa@gmail.example")))
+    assert (away["From"], away["Sender"]) == ("Anna Berg <anna@example.org>", None)
+    # Not in the name of a stranger's domain, whoever wrote it (DMARC).
+    other = row(EVENT.replace("anna@example.org", "anna@gmail.example"), sender="anna@gmail.example")
+    foreign = read(written(other, actor=PA))
+    assert foreign["From"] == "Anna Berg via Davenport <invites@example.org>"
+    assert (foreign["Reply-To"], foreign["Sender"]) == ("Anna Berg <anna@gmail.example>", None)
+
+
+def test_who_a_client_names_as_sent_by_does_not_become_the_sender_field() -> None:
+    by = EVENT.replace("ORGANIZER;", 'ORGANIZER;SENT-BY="mailto:boss@example.org";')
+    assert read(written(row(by)))["Sender"] is None
+    both = read(written(row(by), actor=PA))
+    assert both["Sender"] == "Paul Abel <pa@example.org>"
+
+
+def test_the_calendar_of_a_mail_names_who_wrote_it() -> None:
+    mail = written(row(), actor=PA)
+    unfolded = calendar_of(mail).replace(b"\r\n ", b"").decode()
+    assert 'ORGANIZER;CN=Anna Berg;SENT-BY="mailto:pa@example.org":mailto:anna@example.org' in unfolded
+    assert unfolded.count("SENT-BY") == 1
+    answer = written(
+        row(by_guest("ACCEPTED"), method="REPLY", sender="bob@example.org", sender_name="Bob Kaya",
+            recipient="anna@example.org", changes=("answer",)), actor=PA,
+    )  # fmt: skip
+    lines = calendar_of(answer).replace(b"\r\n ", b"").decode().splitlines()
+    (attendee,) = [line for line in lines if line.startswith("ATTENDEE")]
+    assert 'SENT-BY="mailto:pa@example.org"' in attendee
+    assert not any("SENT-BY" in line for line in lines if line.startswith("ORGANIZER"))
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [
+        ("en", "Paul Abel on behalf of Anna Berg invites you"),
+        ("de", "Paul Abel im Auftrag von Anna Berg lädt Sie ein"),
+        ("fr", "Paul Abel (au nom de Anna Berg) vous invite"),
+        ("es", "Paul Abel en nombre de Anna Berg le invita"),
+    ],
+)
+def test_a_mail_says_in_words_who_wrote_it_for_whom(language: str, words: str) -> None:
+    mail = written(row(), actor=PA, reader=Reader(language=language))
+    assert words in text_of(mail)
+    assert words in html_of(mail)
+    assert "Anna Berg (anna@example.org)" in text_of(mail)
+
+
+def test_a_delegate_whose_account_is_named_by_his_address_is_called_by_its_local_part() -> None:
+    mail = written(row(), actor=Actor("pa@example.org", "pa@example.org"))
+    assert "pa on behalf of Anna Berg invites you" in text_of(mail)
+    assert read(mail)["Sender"] == "pa@example.org"
 
 
 def test_a_machine_is_told_not_to_answer_and_bounces_still_come() -> None:

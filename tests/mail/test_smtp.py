@@ -46,10 +46,18 @@ class Post:
         self.config = Config(smtp=settings, mail=self.mail)
         return Sender(self.store, self.config, clock=self.clock)
 
-    def queue(self, recipient: str, *, uid: str = "u1@example.org", sequence: int = 0, event: str = EVENT) -> None:
+    def queue(
+        self,
+        recipient: str,
+        *,
+        uid: str = "u1@example.org",
+        sequence: int = 0,
+        event: str = EVENT,
+        actor_id: int | None = None,
+    ) -> None:
         item = NewOutgoing(
             self.account.id, uid, "", recipient, "", "anna@example.org", "Anna Berg", "REQUEST", "VEVENT", sequence,
-            f"{uid}{sequence}", "", ("new",), calendar("REQUEST", event),
+            f"{uid}{sequence}", "", ("new",), calendar("REQUEST", event), actor_id,
         )  # fmt: skip
         with transaction(self.store, write=True) as conn:
             assert outbound.enqueue(conn, item, now_s=self.clock.now_s, settle_s=0, settle_max_s=0) in (
@@ -104,6 +112,29 @@ def test_the_envelope_sender_names_the_row(post: Post) -> None:
                 secret = secret_of(conn)
             assert fake.taken[0].sender.startswith("invites+")
             assert read_return_path(fake.taken[0].sender, "invites@example.org", secret) == post.rows()[0].id
+
+    asyncio.run(go())
+
+
+def test_who_wrote_it_for_somebody_else_is_named_and_when_that_account_is_gone_nobody_is(post: Post) -> None:
+    with transaction(post.store, write=True) as conn:
+        paul = provision(conn, "paul", display_name="Paul Abel", addresses=["paul@example.org"], now_s=NOW_S)
+        gone = provision(conn, "gone", addresses=["gone@example.org"], now_s=NOW_S)
+
+    async def go() -> None:
+        async with FakeSmtp().running() as fake:
+            post.queue("bob@gmail.example", actor_id=paul.id)
+            post.queue("joe@gmail.example", uid="u2", actor_id=gone.id)
+            with transaction(post.store, write=True) as conn:
+                accounts.remove_account(conn, gone.id)
+            assert await post.sender(fake.port).drain() == 2
+            found = {item.recipient: email.message_from_bytes(item.data, policy=policy.default) for item in fake.taken}
+            for message in found.values():
+                assert message["From"] == "Anna Berg <anna@example.org>"
+            assert found["bob@gmail.example"]["Sender"] == "Paul Abel <paul@example.org>"
+            assert "Paul Abel on behalf of Anna Berg" in str(found["bob@gmail.example"].get_body(("plain",)))
+            assert found["joe@gmail.example"]["Sender"] is None
+            assert "on behalf of" not in str(found["joe@gmail.example"].get_body(("plain",)))
 
     asyncio.run(go())
 

@@ -77,6 +77,7 @@ def test_a_new_account_has_what_devices_look_for(
             ("tasks", "calendar", "Tasks", ("VTODO",)),
             ("inbox", "inbox", None, ()),
             ("outbox", "outbox", None, ()),
+            ("notifications", "notifications", None, ()),
         ],
         "addressbooks": [("contacts", "addressbook", "Contacts", ())],
         "files": [],

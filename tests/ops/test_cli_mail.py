@@ -49,13 +49,19 @@ def account_id(store: Store, name: str = "alice@example.org") -> int:
 
 
 def mail(
-    store: Store, recipient: str = "carol@x.example", uid: str = "tea", *, summary: str = "Tea", state: str = "held"
+    store: Store,
+    recipient: str = "carol@x.example",
+    uid: str = "tea",
+    *,
+    summary: str = "Tea",
+    state: str = "held",
+    actor_id: int | None = None,
 ) -> int:
     """A mail of alice's in the ledger."""
     now_s = int(time.time())
     item = NewOutgoing(
         account_id(store), uid, "", recipient, "Carol", "alice@example.org", "Alice", "REQUEST", "VEVENT", 0,
-        f"{recipient}{uid}", summary, ("new",), CALENDAR,
+        f"{recipient}{uid}", summary, ("new",), CALENDAR, actor_id,
     )  # fmt: skip
     with transaction(store, write=True) as conn:
         assert outbound.enqueue(conn, item, now_s=now_s, settle_s=0, settle_max_s=0) == "queued"
@@ -98,6 +104,23 @@ def test_one_mail_is_shown_with_all_that_is_known(store: Store, capsys: pytest.C
     for said in ("Carol <carol@x.example>", "REQUEST, sequence 0", "<m@x>", "250 2.0.0 Ok", "alice@example.org"):
         assert said in shown
     assert cli.main(["mail", "show", "999"]) == 1
+
+
+def test_a_mail_says_who_wrote_it_for_whom(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["account", "add", "paul", "--generate"]) == 0
+    with transaction(store) as conn:
+        paul = accounts.account_by_name(conn, "paul")
+    assert paul is not None
+    own, other, gone = (
+        mail(store),
+        mail(store, "d@x.example", actor_id=paul.id),
+        mail(store, "e@x.example", actor_id=999),
+    )
+    for ident, who in ((own, "alice@example.org"), (other, "paul"), (gone, "-")):
+        capsys.readouterr()
+        assert cli.main(["mail", "show", str(ident)]) == 0
+        rows = dict(line.split("  ", 1) for line in capsys.readouterr().out.splitlines() if "  " in line)
+        assert {name.strip(): value.strip() for name, value in rows.items()}["written by"] == who
 
 
 def test_a_title_cannot_move_the_cursor(store: Store, capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,10 +21,10 @@ DOORS = {
     "passlib": {"dav/auth/passwords.py", "dav/auth/schemes.py"},
     "ldap3": {"dav/auth/ldap.py"},
     "jwt": {"dav/auth/oauth2.py"},
-    "httpx": {"dav/auth/oauth2.py"},
+    "httpx": {"dav/auth/oauth2.py", "dav/feeds/fetch.py", "dav/movein/client.py"},
     "pamela": {"dav/auth/pam.py"},
     "vobject": {"dav/ical/make.py", "dav/vcard.py"},
-    "radicale": {"dav/migrate/radicale.py"},
+    "radicale": {"dav/movein/radicale.py"},
 }
 
 

@@ -18,12 +18,14 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from email import policy
+from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
 
 from .conftest import missing
 from .mailserver import DOMAIN, MailServer, _run
+from .servers import PASSWORD as ACCOUNT_PASSWORD
 from .servers import ROOT, Server, clean_environment, free_port
 from .wire import Dav, calendar, component, unfold
 
@@ -315,6 +317,49 @@ def test_a_reply_of_each_program_arrives_on_each_way(
     mail.send(bob, organizer.user, raw)
     until(lambda: partstat(organizer, uid, bob) == answer, f"no answer of {shape}", mail, server)
     until(lambda: partstat(anna, uid, bob) == answer, "the other guest does not see it", mail, server)
+
+
+def test_tsdav_invites_by_mail_and_sees_the_answer(mail: Rig, server: Server, material: Path) -> None:
+    """Invited by a program, read by IMAP, answered by mail, seen by the program."""
+    if not os.environ.get("DAV_NPM"):
+        missing("DAV_NPM names no folder with tsdav; .ci/install-clients installs it")
+    olga, bob = server.account(WAYS["lmtp"]), f"bob@{DOMAIN}"
+    uid = f"tsdav-{secrets.token_hex(6)}@{DOMAIN}"
+    script = Path(__file__).with_name("invite_tsdav.mjs")
+    program = subprocess.Popen(
+        [os.environ.get("NODE", "node"), str(script)],
+        env=clean_environment()
+        | {
+            "CLIENTS": str(material / "clients"), "DAV_URL": server.base, "DAV_USER": olga.user,
+            "DAV_PASSWORD": ACCOUNT_PASSWORD, "GUEST": bob, "UID": uid,
+        },
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    try:
+        until(lambda: invitations(mail, "bob", uid) != [], "no invitation in the mailbox", mail, server)
+        (invitation,) = invitations(mail, "bob", uid)
+        assert "By tsdav ü" in str(invitation["Subject"])
+        raw = as_written(material / "corpus" / "eml" / "made-thunderbird-reply.eml", "bob@example.net", uid,
+                         sender=bob, to=str(invitation["From"].addresses[0].addr_spec))  # fmt: skip
+        mail.send(bob, olga.user, raw)
+        told, _ = program.communicate(timeout=90)
+    finally:
+        if program.poll() is None:
+            program.kill()
+            program.communicate()
+    assert program.returncode == 0, told
+    assert "PASS tsdav-invite" in told
+
+
+def invitations(mail: Rig, name: str, uid: str) -> list[EmailMessage]:
+    """The mails in a mailbox whose calendar is about this meeting."""
+    found = []
+    for _, raw in mail.mails(name):
+        message = email.message_from_bytes(raw, policy=policy.default)
+        for part in message.walk():
+            if part.get_content_type() == "text/calendar" and uid.encode() in (part.get_payload(decode=True) or b""):
+                found.append(message)
+    return found  # type: ignore[return-value]
 
 
 def test_sieve_leaves_the_mail_in_the_mailbox(mail: Rig, server: Server, material: Path) -> None:

@@ -82,9 +82,10 @@ def test_an_unknown_method_is_501(alice: Client) -> None:
     assert alice.request("BREW", "files/alice/pot").status == 501
 
 
-def test_acl_says_that_entries_are_protected(alice: Client) -> None:
+def test_acl_is_answered_where_there_is_a_list(alice: Client) -> None:
     body = '<D:acl xmlns:D="DAV:"/>'
-    answer = alice.request("ACL", "calendars/alice/calendar/", body)
+    answer = alice.request("ACL", "calendars/alice/inbox/", body)
     assert (answer.status, answer.condition) == (403, "{DAV:}no-protected-ace-conflict")
+    assert alice.request("ACL", "calendars/alice/calendar/", body).status == 200
     assert alice.request("ACL", "calendars/alice/calendar/", "<a").status == 400
     assert alice.request("ACL", "principals/alice/", body).status == 405

@@ -18,7 +18,8 @@ BOOK_SET = "{urn:ietf:params:xml:ns:carddav}addressbook-home-set"
 CALENDARS, READ_ONLY = frozenset({"calendars"}), frozenset({"calendars", "addressbooks", "files"})
 AREAS = ("calendars", "addressbooks", "files")
 WRITING = frozenset(
-    f"{{DAV:}}{name}" for name in ("all", "write", "write-properties", "write-content", "bind", "unbind", "unlock")
+    f"{{DAV:}}{name}"
+    for name in ("all", "write-acl", "write", "write-properties", "write-content", "bind", "unbind", "unlock")
 )
 
 
@@ -140,6 +141,7 @@ def test_credentials_for_reading_write_by_no_method(filled: Client, method: str)
         "calendars": event("1"), "addressbooks": card("1"), "files": "x",
         "MKCOL": "", "MKCALENDAR": "", "COPY": "", "MOVE": "", "DELETE": "", "UNLOCK": "",
         "LOCK": element("D:lockinfo", "<D:lockscope><D:shared/></D:lockscope><D:locktype><D:write/></D:locktype>"),
+        "ACL": element("D:acl", ""),
         "PROPPATCH": element("D:propertyupdate", "<D:set><D:prop><D:displayname>x</D:displayname></D:prop></D:set>"),
     }  # fmt: skip
     for area, path in members(client).items():

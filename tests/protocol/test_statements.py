@@ -96,7 +96,7 @@ def delete(client: Client) -> tuple[str, str, str, dict[str, str]]:
 KINDS: dict[str, tuple[Make, int, int]] = {
     "poll of the ctag": (propfind(CALENDAR, [cs("getctag")], 0), 1, 0),
     "poll of the home": (propfind(HOME, [cs("getctag"), d("sync-token")], 1), 5, 0),
-    "listing of the home as phones ask for it": (propfind(HOME, OF_HOME, 1), 7, 0),
+    "listing of the home as phones ask for it": (propfind(HOME, OF_HOME, 1), 8, 0),
     "unchanged sync": (unchanged, 1, 0),
     "sync with one change": (one_change, 2, 0),
     "listing of etags": (propfind(CALENDAR, [d("getetag")], 1), 2, 0),

@@ -256,7 +256,7 @@ def test_books_and_inboxes_sync_too(alice: Client) -> None:
 
 def test_a_home_lists_its_collections_and_then_those_that_changed(alice: Client) -> None:
     first = sync(alice, HOME, depth="1")
-    assert set(seen(first)) == {HOME + f"{name}/" for name in ("calendar", "tasks", "inbox", "outbox")}
+    assert set(seen(first)) == {HOME + f"{name}/" for name in ("calendar", "tasks", "inbox", "outbox", "notifications")}
     token = token_of(first)
     assert seen(sync(alice, HOME, token)) == {}
     alice.put(CALENDAR + "x.ics", event("x"))
@@ -310,8 +310,8 @@ def test_a_file_in_the_place_of_a_calendar_is_told_as_both(alice: Client) -> Non
 
 
 def test_a_home_is_told_whole_or_not_at_all(alice: Client) -> None:
-    assert len(seen(sync(alice, HOME, limit=4))) == 4
-    answer = sync(alice, HOME, limit=3)
+    assert len(seen(sync(alice, HOME, limit=5))) == 5
+    answer = sync(alice, HOME, limit=4)
     assert (answer.status, answer.condition) == (507, TOO_MANY)
     answer = sync(alice, HOME, level="infinite")
     assert (answer.status, answer.condition) == (403, d("sync-traversal-supported"))

@@ -65,6 +65,19 @@ def test_all_spellings_of_an_address_are_one_resource_with_one_href(server: Serv
         assert list(alice.propfind(spelling, [d("getetag")])) == [SPELLINGS[0]], spelling
 
 
+def test_a_principal_whose_at_sign_was_encoded_twice_is_found_and_called_by_its_one_spelling(server: Server) -> None:
+    # CLIENT Thunderbird does so with its principal, and has no invitations when it gets a 404.
+    alice = server.account("alice@example.com")
+    principal = "/dav/principals/alice%40example.com/"
+    found = alice.propfind("/dav/principals/alice%2540example.com/", [d("resourcetype")])
+    assert list(found) == [principal]
+    # Elsewhere it is another name, and so is an account's that has its "@".
+    alice.put(SPELLINGS[0], event("x"))
+    assert alice.get("/dav/calendars/alice%2540example.com/calendar/a%40b.ics").status == 404
+    assert alice.get("/dav/calendars/alice%40example.com/calendar/a%2540b.ics").status == 404
+    assert alice.propfind_raw("/dav/principals/a@b%2540example.com/", [d("resourcetype")]).status == 404
+
+
 def test_names_are_compared_in_their_composed_form(alice: Client) -> None:
     assert alice.put(CALENDAR + "caf%C3%A9.ics", event("x")).status == 201
     assert alice.put(CALENDAR + "cafe%CC%81.ics", event("x", summary="new")).status == 204

@@ -101,6 +101,27 @@ def test_the_codes_of_request_status_become_the_schedule_status() -> None:
     assert b'SCHEDULE-STATUS="2.8,3.7"' in found.to_bytes()
 
 
+def test_a_guest_who_is_named_twice_is_named_once_when_he_has_answered() -> None:
+    twice = MEETING + f"ATTENDEE;CN=Bobby;PARTSTAT=NEEDS-ACTION:{BOB.replace('mailto', 'MAILTO')}\n"
+    found = after(come(obj(twice), answer()))
+    assert found.master is not None
+    assert partstats(found) == {"alice": "ACCEPTED", "bob": "ACCEPTED", "carol": "NEEDS-ACTION"}
+    assert len(found.master.all("ATTENDEE")) == 3
+    assert len(after(come(obj(twice), answer(by=CAROL), sender=CAROL)).parts[MASTER].all("ATTENDEE")) == 4
+
+
+def test_who_takes_his_answer_back_is_asked_again() -> None:
+    accepted = MEETING.replace("PARTSTAT=NEEDS-ACTION;RSVP=TRUE", "PARTSTAT=ACCEPTED")
+    line = line_for(after(come(obj(accepted), answer("NEEDS-ACTION"))), BOB)
+    assert (line.param("PARTSTAT"), line.param("RSVP")) == ("NEEDS-ACTION", "TRUE")
+
+
+def test_only_guests_who_are_here_are_told_of_an_answer() -> None:
+    assert said(come(obj(MEETING), answer()).messages) == ["~REQUEST carol answer"]
+    assert come(obj(MEETING), answer(), here=(BOB,)).messages == ()
+    assert said(come(obj(MEETING), answer(), here=(BOB, CAROL)).messages) == ["~REQUEST carol answer"]
+
+
 def test_an_answer_to_nothing_here_and_an_answer_to_a_guest_are_ignored() -> None:
     assert come(None, answer()).outcome == "ignored"
     message = read_itip(text_of(answer(), before="METHOD:REPLY").encode())

@@ -91,7 +91,8 @@ def after(arrival: Arrival) -> SchedulingObject:
 
 def starts(found: SchedulingObject) -> list[str]:
     """Days and hours at which the series takes place."""
-    return [f"{item.start.local:%d %H}" for item in occurrences(found.obj, None, None)]
+    live = [one for one in occurrences(found.obj, None, None) if values(one.component, "STATUS") != ["CANCELLED"]]
+    return [f"{one.start.local:%d %H}" for one in live]
 
 
 # ---- invitations ----
@@ -466,15 +467,93 @@ def test_a_cancel_of_the_series_is_one_of_all_its_parts() -> None:
             "RECURRENCE-ID;VALUE=DATE:20260303"]
 )  # fmt: skip
 @pytest.mark.parametrize("with_override", [False, True])
-def test_a_cancel_of_one_instance_leaves_the_others(rid: str, with_override: bool) -> None:
+@pytest.mark.parametrize("hidden", [False, True])
+def test_a_cancel_of_one_instance_leaves_the_others(rid: str, with_override: bool, hidden: bool) -> None:
     """Bug report F3."""
     parts = [mine(SERIES), mine(OVERRIDE)] if with_override else [mine(SERIES)]
-    arrival = come(obj(*parts), f"{CANCEL}\n{rid}", method="CANCEL")
+    arrival = come(obj(*parts), f"{CANCEL}\n{rid}", method="CANCEL", hide_cancelled=hidden)
     found = after(arrival)
     assert starts(found) == ["02 12", "04 12", "05 12", "06 12"]
     assert values(found.master, "STATUS") == []
     assert arrival.notice
     assert list(arrival.seen) == [(ALICE, SECOND)]
+    # It is shown as cancelled, or gone.
+    assert [values(part, "STATUS") for key, part in found.parts.items() if key] == ([] if hidden else [["CANCELLED"]])
+    assert values(found.master, "EXDATE") == (["20260303T120000"] if hidden else [])
+    again = come(found, f"{CANCEL}\n{rid}", method="CANCEL", hide_cancelled=hidden)
+    assert (again.outcome, again.body) == ("nothing", None)
+
+
+def test_a_cancelled_instance_is_shown_until_its_owner_takes_it_away_or_it_takes_place_after_all() -> None:
+    """Whatever the organizer's program sends of the series meanwhile: it leaves the instance out by EXDATE."""
+    left_out = "EXDATE;TZID=Europe/Berlin:20260303T120000\n"
+    cancelled = after(come(obj(mine(SERIES)), f"{CANCEL}\nRECURRENCE-ID:{SECOND}", method="CANCEL"))
+    told = newer(SERIES, T3, 4).replace("Lunch", "Dinner") + left_out
+    found = after(come(cancelled, told))
+    assert starts(found) == ["02 12", "04 12", "05 12", "06 12"]
+    assert values(found.master, "EXDATE") == []
+    assert values(found.master, "SUMMARY") == ["Dinner"]
+    assert values(found.parts[SECOND], "STATUS") == ["CANCELLED"]
+    # With the setting it goes with the next message.
+    assert values(after(come(cancelled, told, hide_cancelled=True)).master, "EXDATE") == ["20260303T120000"]
+    # Where he has taken it away it stays away.
+    removed = obj(mine(SERIES) + left_out)
+    assert list(after(come(removed, told)).parts) == [MASTER]
+    # And what takes place after all is there again, as the organizer says.
+    assert list(after(come(cancelled, told.replace(left_out, ""))).parts) == [MASTER]
+    # A new time of the series makes all instances others.
+    moved = newer(SERIES, T3, 4).replace("T120000", "T140000").replace("T130000", "T150000")
+    assert list(after(come(cancelled, moved)).parts) == [MASTER]
+
+
+def test_a_single_instance_that_he_declined_and_took_away_stays_away_until_it_is_at_another_time() -> None:
+    third = OVERRIDE.replace("20260303T", "20260304T")
+    kept = obj(mine(OVERRIDE))
+    declined = mine(third, "DECLINED")
+    found = after(come(kept, newer(mine(OVERRIDE)).replace("Lunch", "Dinner"), newer(declined)))
+    assert list(found.parts) == [SECOND]
+    assert values(found.parts[SECOND], "SUMMARY") == ["Dinner"]
+    asked_again = newer(third).replace(
+        "DTSTART;TZID=Europe/Berlin:20260304T12", "DTSTART;TZID=Europe/Berlin:20260304T11"
+    )
+    assert sorted(after(come(kept, newer(mine(OVERRIDE)), asked_again)).parts) == [SECOND, "20260304T110000Z"]
+    # The same where he has taken all of them away.
+    assert list(after(come(None, newer(OVERRIDE), newer(declined))).parts) == [SECOND]
+
+
+def test_the_answer_of_another_guest_for_one_instance_changes_nothing_that_a_client_must_ask_about() -> None:
+    """The schedule tag stays, so that his own answer is taken (RFC 6638 §3.2.10), and he gets no message."""
+    carols = f"ATTENDEE;CN=Carol;PARTSTAT=NEEDS-ACTION:{CAROL}"
+    said_no = OVERRIDE.replace(carols, carols.replace("NEEDS-ACTION", "DECLINED"))
+    for text in (SERIES, mine(SERIES)):
+        arrival = come(obj(text), SERIES, said_no)
+        assert (arrival.outcome, arrival.tag, arrival.notice) == ("applied", False, False)
+        found = after(arrival)
+        assert partstats(found, SECOND)["carol"] == "DECLINED"
+        assert partstats(found, SECOND)["bob"] == partstats(obj(text))["bob"]
+        # Nor when it is taken back, nor when there is no more to say of that instance.
+        for back in ([SERIES, OVERRIDE], [SERIES]):
+            again = come(found, *back)
+            assert (again.tag, again.notice) == (False, False)
+    # But another place is another meeting.
+    moved = come(obj(SERIES), SERIES, said_no.replace("Lunch", "Dinner"))
+    assert (moved.tag, moved.notice) == (True, True)
+
+
+def test_the_place_on_the_map_is_where_the_organizer_says_or_nowhere() -> None:
+    place = "X-APPLE-STRUCTURED-LOCATION;VALUE=URI:geo:53.5,9.9"
+    for before, told in (("", "1.0,2.0"), ("53.5,9.9", "1.0,2.0"), ("53.5,9.9", "")):
+        parts = [text + (place.replace("53.5,9.9", at) + "\n" if at else "")
+                 for text, at in ((mine(MEETING), before), (newer(MEETING), told))]  # fmt: skip
+        found = after(come(obj(parts[0]), parts[1]))
+        assert values(found.master, "X-APPLE-STRUCTURED-LOCATION") == ([f"geo:{told}"] if told else [])
+
+
+def test_who_is_invited_to_one_instance_of_what_was_cancelled_is_invited_to_that_one() -> None:
+    cancelled = after(come(obj(mine(SERIES)), CANCEL, method="CANCEL"))
+    found = after(come(cancelled, newer(OVERRIDE, T3, 4)))
+    assert list(found.parts) == [SECOND]
+    assert starts(found) == ["03 12"]
 
 
 def test_a_cancel_of_the_only_instance_marks_it() -> None:
@@ -540,9 +619,41 @@ def test_an_added_instance_is_in_the_series() -> None:
     assert (arrival.notice, arrival.tag) == (True, True)
 
 
+def test_who_lacks_the_series_of_an_added_instance_asks_the_organizer_for_it_once() -> None:
+    for stored in (None, obj(mine(OVERRIDE))):
+        arrival = come(stored, MEETING, method="ADD")
+        assert (arrival.outcome, arrival.body, arrival.notice) == ("ignored", None, False)
+        (message,) = arrival.messages
+        assert (message.method, message.sender, message.recipient) == ("REFRESH", BOB, ALICE)
+        asked = read_itip(message.calendar)
+        assert (asked.method, asked.uid, asked.object.organizer) == ("REFRESH", "1@example.org", ALICE)
+        assert list(asked.object.all_attendees()) == [BOB]
+        # What was asked for is sent by the organizer's server.
+        answer = arrive(asked, obj(SERIES), who(), sender=BOB, seen={}, now_s=NOW_S)
+        assert [(sent.method, sent.recipient) for sent in answer.messages] == [("REQUEST", BOB)]
+        for again in (MEETING, newer(MEETING, "20260131T100000Z", 2)):
+            assert come(stored, again, method="ADD", seen=arrival.seen).messages == ()
+        assert come(stored, newer(MEETING), method="ADD", seen=arrival.seen).messages != ()
+
+
+def test_nobody_is_asked_for_the_series_of_an_instance_that_a_stranger_added() -> None:
+    assert come(None, MEETING, method="ADD", sender=MALLORY, known=False).messages == ()
+    assert come(None, MEETING, method="ADD", known=False).messages == ()
+    assert come(obj(mine(OVERRIDE)), MEETING, method="ADD", sender=MALLORY).messages == ()
+    assert come(None, MEETING.replace(BOB, "mailto:dave@example.org"), method="ADD").messages == ()
+
+
+def test_what_is_added_to_a_series_without_a_zone_is_at_its_own_clock_and_once() -> None:
+    floating = obj(mine(MEETING).replace(";TZID=Europe/Berlin", ""))
+    extra = newer(MEETING, T2, 2).replace("20260302T", "20260309T")
+    arrival = come(floating, extra, method="ADD")
+    found = after(arrival)
+    assert starts(found) == ["02 12", "09 12"]
+    assert list(found.parts) == [MASTER, "20260309T120000"]
+    assert come(found, extra, method="ADD", seen=arrival.seen).outcome == "nothing"
+
+
 def test_what_is_added_to_nothing_or_by_a_rule_is_not_guessed_at() -> None:
-    assert come(None, MEETING, method="ADD").outcome == "ignored"
-    assert come(obj(mine(OVERRIDE)), MEETING, method="ADD").outcome == "ignored"
     assert come(obj(mine(SERIES)), newer(SERIES), method="ADD").outcome == "asked"
     assert come(obj(newer(mine(SERIES), T2, 4)), MEETING, method="ADD").outcome == "stale"
 

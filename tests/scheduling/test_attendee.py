@@ -378,11 +378,79 @@ def test_an_override_that_another_client_dropped_comes_back() -> None:
     assert list(reply(plan).parts) == [MASTER]
 
 
+def test_an_answer_to_the_series_is_one_to_instances_that_he_has_not_seen_apart_from_it() -> None:
+    """Carol has answered for one instance, so that it has an override; bob's program knows of the series only."""
+    apart = OVERRIDE.replace(f"NEEDS-ACTION:{CAROL}", f"DECLINED:{CAROL}")
+    plan = bob_puts(obj(SERIES, apart), answered("ACCEPTED", SERIES), matched=True)
+    found = stored(plan)
+    assert {key: partstats(found, key)["bob"] for key in found.parts} == {MASTER: "ACCEPTED", SECOND: "ACCEPTED"}
+    assert partstats(found, SECOND)["carol"] == "DECLINED"
+    told = reply(plan)
+    assert {key: partstats(told, key)["bob"] for key in told.parts} == {MASTER: "ACCEPTED", SECOND: "ACCEPTED"}
+    # Not where the organizer has something else there, of which he is asked apart.
+    dinner = obj(SERIES, OVERRIDE.replace("Lunch", "Dinner"))
+    found = stored(bob_puts(dinner, answered("ACCEPTED", SERIES)))
+    assert {key: partstats(found, key)["bob"] for key in found.parts} == {MASTER: "ACCEPTED", SECOND: "NEEDS-ACTION"}
+    # Where he has said something else of that instance before, that stands.
+    own = answered("DECLINED", OVERRIDE)
+    found = stored(bob_puts(obj(SERIES, own), answered("ACCEPTED", SERIES)))
+    assert partstats(found, SECOND)["bob"] == "DECLINED"
+
+
 def test_an_instance_that_the_organizer_took_out_stays_out() -> None:
     before = SERIES + "EXDATE;TZID=Europe/Berlin:20260111T120000,20260112T120000\n"
     plan = bob_puts(obj(before), answered("ACCEPTED", SERIES))
     assert stored(plan).exdates() == {SECOND, "20260112T110000Z"}
     assert list(reply(plan).parts) == [MASTER]
+
+
+@pytest.mark.parametrize("cancelled", ["", "STATUS:CANCELLED\n"])
+def test_an_override_of_an_instance_that_was_left_out_meanwhile_goes_and_the_rest_is_stored(cancelled: str) -> None:
+    before = SERIES + "EXDATE;TZID=Europe/Berlin:20260111T120000\n"
+    third = OVERRIDE.replace("20260111T", "20260112T")
+    plan = bob_puts(
+        obj(before), answered("ACCEPTED", SERIES), answered("ACCEPTED", OVERRIDE) + cancelled,
+        answered("DECLINED", third),
+    )  # fmt: skip
+    found = stored(plan)
+    assert sorted(found.parts) == [MASTER, "20260112T110000Z"]
+    assert found.exdates() == {SECOND}
+    assert {key: partstats(reply(plan), key)["bob"] for key in reply(plan).parts} == {
+        MASTER: "ACCEPTED", "20260112T110000Z": "DECLINED",
+    }  # fmt: skip
+
+
+THIRD = OVERRIDE.replace("20260111T", "20260112T").replace("Lunch", "Brunch")
+
+
+@pytest.mark.parametrize("extra", ["", "RDATE;TZID=Europe/Berlin:20260112T120000\n"])
+def test_a_program_that_makes_a_series_of_single_instances_can_answer_them(extra: str) -> None:
+    """CLIENT DAVx5 makes a series of the first instance, others take RECURRENCE-ID away."""
+    stored_before = obj(OVERRIDE, THIRD)
+    bare = "\n".join(line for line in OVERRIDE.splitlines() if not line.startswith("RECURRENCE-ID")) + "\n"
+    for parts in (
+        [answered("ACCEPTED", bare) + extra, answered("DECLINED", THIRD)],
+        [answered("ACCEPTED", bare) + extra, OVERRIDE, answered("DECLINED", THIRD)],
+        [bare + extra, answered("ACCEPTED", OVERRIDE), answered("DECLINED", THIRD)],
+    ):
+        plan = bob_puts(stored_before, *parts)
+        found = stored(plan)
+        assert sorted(found.parts) == [SECOND, "20260112T110000Z"]
+        assert {key: partstats(found, key)["bob"] for key in found.parts} == {
+            SECOND: "ACCEPTED", "20260112T110000Z": "DECLINED",
+        }  # fmt: skip
+        assert all(not part.all("RDATE") for part in found.parts.values())
+        assert sorted(reply(plan).parts) == [SECOND, "20260112T110000Z"]
+
+
+def test_where_the_organizer_s_map_points_is_not_his_to_change() -> None:
+    place = 'X-APPLE-STRUCTURED-LOCATION;VALUE=URI;X-TITLE="Pier":geo:53.5,9.9\n'
+    for after in (answered("ACCEPTED"), answered("ACCEPTED") + place.replace("53.5", "1.0")):
+        found = stored(bob_puts(obj(INVITED + place), after))
+        assert found.master is not None
+        assert [line.raw.decode() for line in found.master.all("X-APPLE-STRUCTURED-LOCATION")] == [
+            place.replace("\n", "\r\n")
+        ]
 
 
 def test_his_own_line_that_a_client_lost_comes_back() -> None:
@@ -431,6 +499,7 @@ def test_instances_that_are_not_there_and_the_series_itself_are_not_his_to_add()
             ],
         ),
         ([OVERRIDE], [SERIES, OVERRIDE]),
+        ([OVERRIDE], [INVITED, OVERRIDE]),
         ([SERIES, OVERRIDE], [OVERRIDE]),
     ):
         with pytest.raises(DavError) as caught:

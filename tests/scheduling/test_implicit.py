@@ -10,7 +10,7 @@ from dav.scheduling import implicit
 from dav.scheduling.model import MASTER
 from dav.scheduling.plan import Plan
 
-from .kit import ALICE, BOB, CAROL, obj, options, put, said, sequences, stored, text_of, who
+from .kit import ALICE, BOB, CAROL, obj, options, partstats, put, said, sequences, stored, text_of, who
 
 MEETING = f"""
 DTSTART:20260110T110000Z
@@ -206,3 +206,36 @@ def test_a_guest_who_saves_an_invitation_answers_and_one_who_moves_house_does_no
     for text in moved:
         assert put(None, obj(text), bob).messages == ()
     assert len(put(None, obj(moved[0]), bob, imports=False).messages) == 1
+
+
+TASK = f"""VTODO
+SUMMARY:Report
+ORGANIZER;CN=Alice:{ALICE}
+ATTENDEE;PARTSTAT=ACCEPTED:{ALICE}
+ATTENDEE;PARTSTAT=NEEDS-ACTION;RSVP=TRUE;SCHEDULE-STATUS=1.2:{BOB}
+"""
+BARE = "VTODO\nSUMMARY:Report\n"
+
+
+@pytest.mark.parametrize("done", ["COMPLETED:20260103T100000Z", "STATUS:COMPLETED"])
+def test_a_program_that_forgets_whose_task_it_is_when_it_is_done_cancels_it_for_nobody(done: str) -> None:
+    plan = put(obj(TASK), obj(BARE + done))
+    assert (plan.role, plan.altered) == ("organizer", True)
+    assert [message.method for message in plan.messages if message.method != "REQUEST"] == []
+    assert partstats(stored(plan)) == {"alice": "COMPLETED", "bob": "NEEDS-ACTION"}
+    mine = obj(TASK.replace(";SCHEDULE-STATUS=1.2", ""))
+    plan = put(mine, obj(BARE + done), who("bob"))
+    assert said(plan.messages) == ["REPLY alice answer"]
+    assert partstats(stored(plan)) == {"alice": "ACCEPTED", "bob": "COMPLETED"}
+    assert done in (plan.body or b"").decode()
+
+
+@pytest.mark.parametrize("after", [BARE, BARE + "PERCENT-COMPLETE:50", BARE.replace("VTODO", "VEVENT")])
+def test_organizer_and_guests_can_be_taken_away_otherwise(after: str) -> None:
+    before = TASK.replace("VTODO", after.split("\n")[0])
+    assert said(put(obj(before), obj(after)).messages) == ["CANCEL bob cancelled"]
+
+
+def test_of_a_task_that_was_done_before_they_can_be_taken_away_too() -> None:
+    done = "STATUS:COMPLETED\n"
+    assert said(put(obj(TASK + done), obj(BARE + done)).messages) == ["CANCEL bob cancelled"]

@@ -470,3 +470,21 @@ def test_a_refresh_gets_the_whole_meeting_and_quiet_updates_go_to_the_others() -
     assert said(quiet) == ["~REQUEST carol answer"]
     client = obj(changed("CN=Carol;", "CN=Carol;SCHEDULE-AGENT=CLIENT;"))
     assert organizer.quiet_updates(client, who(), but={BOB}, now_s=NOW_S) == ()
+
+
+def test_who_is_asked_anew_is_asked_in_so_many_words() -> None:
+    """RFC 6638 §3.2.8, where a client sends the old answer with the new time."""
+    plan = put(obj(LUNCH), obj(changed("T130000", "T140000")))
+    line = line_for(stored(plan), BOB)
+    assert (line.param("PARTSTAT"), line.param("RSVP")) == ("NEEDS-ACTION", "TRUE")
+
+
+def test_rsvp_of_an_answer_that_the_client_has_seen_is_left_as_it_was_written() -> None:
+    known = f"ATTENDEE;CN=Bob;PARTSTAT=ACCEPTED;SCHEDULE-STATUS=2.0:{BOB}"
+    asking = f"ATTENDEE;CN=Bob;RSVP=TRUE;PARTSTAT=ACCEPTED;SCHEDULE-STATUS=2.0:{BOB}"
+    text = changed(known, asking)
+    assert put(obj(LUNCH), obj(text)).body == text_of(text).encode()
+    # Not of one that it has not seen.
+    stale = changed(known, asking.replace("PARTSTAT=ACCEPTED", "PARTSTAT=NEEDS-ACTION"))
+    line = line_for(stored(put(obj(LUNCH), obj(stale))), BOB)
+    assert (line.param("PARTSTAT"), line.param("RSVP")) == ("ACCEPTED", None)

@@ -8,7 +8,7 @@ import pytest
 
 from dav.scheduling.model import MASTER, read_itip, read_object
 from dav.scheduling.organizer import view_for
-from dav.scheduling.views import in_order
+from dav.scheduling.views import for_mail, in_order
 
 from .kit import ALICE, BOB, NOW, NOW_S, obj, put, text_of, values, who
 
@@ -67,7 +67,10 @@ def test_the_frame_is_that_of_a_message() -> None:
     )
     assert found.endswith(b"END:VEVENT\r\nEND:VCALENDAR\r\n")
     assert found.count(b"DTSTAMP:") == 1
-    assert f"DTSTAMP:{NOW}\r\nSEQUENCE:0\r\n".encode() in found
+    # No number is 0; by mail it is written out.
+    assert f"DTSTAMP:{NOW}\r\nUID".encode() in found
+    assert f"DTSTAMP:{NOW}\r\nSEQUENCE:0\r\nUID".encode() in for_mail(found)
+    assert for_mail(for_mail(found)) == for_mail(found)
     assert b"X-WR" not in found
 
 

@@ -27,14 +27,26 @@ def test_a_sound_store_has_no_damage(store: Store, calendar: Collection, folder:
     assert list(check(store)) == []
 
 
+TOMBSTONE = "INSERT INTO tombstones (collection_id, name, change_seq)"
+
+
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
         ("UPDATE objects SET change_seq = 99 WHERE name = 'a'", "above that of the collection"),
         ("UPDATE objects SET change_seq = -1 WHERE name = 'a'", "never given out"),
-        ("INSERT INTO tombstones SELECT collection_id, name, 1 FROM objects WHERE name = 'a'", "a tombstone says"),
-        ("INSERT INTO tombstones SELECT collection_id, 'x', change_seq FROM objects WHERE name = 'a'", "a removal"),
-        ("INSERT INTO tombstones SELECT collection_id, 'x', 99 FROM objects WHERE name = 'a'", "never given out"),
+        (
+            f"{TOMBSTONE} SELECT collection_id, name, 1 FROM objects WHERE name = 'a'",
+            "a tombstone says",
+        ),
+        (
+            f"{TOMBSTONE} SELECT collection_id, 'x', change_seq FROM objects WHERE name = 'a'",
+            "a removal",
+        ),
+        (
+            f"{TOMBSTONE} SELECT collection_id, 'x', 99 FROM objects WHERE name = 'a'",
+            "never given out",
+        ),
         ("DELETE FROM bodies", "its body is missing"),
         ("UPDATE objects SET size = size + 1 WHERE name = 'b'", "size and ETag"),
         ("UPDATE objects SET blob = 'x' WHERE name = 'b'", "size and ETag"),

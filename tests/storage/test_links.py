@@ -9,6 +9,11 @@ from storage.records import Account, NewOutgoing
 NOW_S = 1_800_000_000
 
 
+def test_a_new_store_has_the_secret_before_anybody_could_make_it(store: Store) -> None:
+    with transaction(store) as conn:
+        assert links.secret(conn) is not None
+
+
 def test_the_secret_is_made_once(store: Store) -> None:
     with transaction(store, write=True) as conn:
         first = links.make_secret(conn)

@@ -75,6 +75,21 @@ def states(store: Store) -> list[tuple[str, str]]:
 # --- one message ------------------------------------------------------------------------------------------------------
 
 
+def test_who_wrote_it_for_the_account_is_kept_and_the_newest_one_counts(store: Store, alice: Account) -> None:
+    assert put(store, replace(message(alice, "a"), actor_id=77)) == ["queued"]
+    assert [row.actor_id for row in listed(store)] == [77]
+    assert put(store, message(alice, "b")) == ["merged"]
+    assert {row.digest[0]: row.actor_id for row in listed(store) if row.state == "held"} == {"b": None}
+    assert put(store, replace(message(alice, "b"), actor_id=78)) == ["repeated"]
+    (taken,) = take(store)
+    assert taken.actor_id is None
+
+
+def listed(store: Store) -> list[Outgoing]:
+    with transaction(store) as conn:
+        return outbound.list_outgoing(conn, limit=100)
+
+
 def test_a_message_is_held_then_sent_once_and_stays_in_the_ledger(store: Store, alice: Account) -> None:
     item = message(alice)
     assert put(store, item) == ["queued"]

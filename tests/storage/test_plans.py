@@ -13,7 +13,11 @@ from storage import (
     accounts,
     blobs,
     collections,
+    derived,
+    feeds_in,
+    feeds_out,
     freebusy,
+    groups,
     inbound,
     itip,
     links,
@@ -24,18 +28,24 @@ from storage import (
     properties,
     proxies,
     purge,
+    shares,
 )
 from storage.engine import Conn, Statement, Store, open_store, transaction
 from storage.records import NewOutgoing
 from tests.storage.kit import NOW_S, make_collection
 
 MODULES = (
-    accounts, blobs, collections, freebusy, inbound, itip, links, locks, meetings, objects, outbound, properties,
-    proxies, purge,
+    accounts, blobs, collections, derived, feeds_in, feeds_out, freebusy, groups, inbound, itip, links, locks, meetings,
+    objects, outbound, properties, proxies, purge, shares,
 )  # fmt: skip
 ARRAYS = {"names", "ids", "line", "keys", "owners"}
 # Searching all accounts for a text looks at all of them, and emptying inboxes once a day at all collections.
-MAY_SCAN = {"accounts._SEARCH", "meetings._OLD_ITEMS"}
+# The job that looks for subscriptions of Apple's programs does too, with its setting.
+# So do the lists of all shares and of all groups, which an administrator asks for.
+MAY_SCAN = {"accounts._SEARCH", "objects._UNCLASSIFIED", "meetings._OLD_ITEMS", "shares._LIST", "groups._LIST"}
+MAY_SCAN |= {"feeds_in._SUBSCRIBED", "feeds_in._WITH"}
+# What a statement has found before, and then looks through.
+FOUND = {"above", "acting", "chosen", "down", "said", "up"}
 
 
 def statements(module: ModuleType) -> Iterator[tuple[str, Statement]]:
@@ -70,7 +80,7 @@ def test_no_statement_scans_a_table(sqlite_store: Store) -> None:
         key: step
         for key, statement in ALL.items()
         for step in plan(sqlite_store, statement)
-        if step.startswith("SCAN") and "json_each" not in step and "anon_" not in step
+        if step.startswith("SCAN") and "json_each" not in step and "anon_" not in step and step.split()[1] not in FOUND
     }
     assert {key for key in scans if key.partition("#")[0] not in MAY_SCAN} == set(), scans
 

@@ -21,6 +21,7 @@ Bytes = sa.LargeBinary()
 def upgrade() -> None:
     op.add_column("collections", sa.Column("origin", Text, nullable=False, server_default=""))
     op.add_column("collections", sa.Column("source_id", Int))
+    op.add_column("collections", sa.Column("mounted_as", Text, nullable=False, server_default=""))
     _index(
         "ux_collections_source", "collections", ["source_id", "owner_id"],
         "deleted_s IS NULL AND source_id IS NOT NULL", unique=True,
@@ -28,7 +29,9 @@ def upgrade() -> None:
     for table in ("objects", "tombstones"):
         op.add_column(table, sa.Column("secrecy", Int))
         op.add_column(table, sa.Column("secret_seq", Int, nullable=False, server_default="0"))
+    _index("ix_objects_unclassified", "objects", ["component"], "secrecy IS NULL")
     op.add_column("mail_queue", sa.Column("actor_id", Int))
+    _give_notifications()
     op.create_table(
         "shares",
         sa.Column("id", Int, nullable=False),
@@ -46,7 +49,7 @@ def upgrade() -> None:
     )
     _index("ux_shares_grantee", "shares", ["collection_id", "grantee"], unique=True)
     _index("ix_shares_grantee_id", "shares", ["grantee_id"], "grantee_id IS NOT NULL")
-    _index("ix_shares_all", "shares", ["collection_id"], "grantee = 'all'")
+    _index("ix_shares_all", "shares", ["grantee", "collection_id"], "grantee = 'all'")
     _index("ux_shares_key", "shares", ["key"], unique=True)
     op.create_table(
         "share_answers",
@@ -103,10 +106,12 @@ def upgrade() -> None:
         *_texts("url"),
         *_empty("etag", "last_modified", "digest", "error", "holder", "strip"),
         sa.Column("interval_s", Int, nullable=True),
+        sa.Column("offered_s", Int, nullable=True),
         sa.Column("checked_s", Int, nullable=True),
         sa.Column("good_s", Int, nullable=True),
         sa.Column("next_s", Int, nullable=False),
         sa.Column("failures", Int, nullable=False, server_default="0"),
+        sa.Column("held", Int, nullable=False, server_default="0"),
         *_empty("notes"),
         sa.PrimaryKeyConstraint("collection_id", name="pk_feeds_in"),
         _of_collection("feeds_in"),
@@ -116,12 +121,30 @@ def upgrade() -> None:
     op.create_table(
         "imported",
         sa.Column("account_id", Int, nullable=False),
-        *_texts("source", "item", "etag", "target"),
+        *_texts("source", "item", "etag", "target", "here"),
         sa.Column("at_s", Int, nullable=False),
         sa.PrimaryKeyConstraint("account_id", "source", "item", name="pk_imported"),
         _of_account("imported", "account_id"),
         sqlite_with_rowid=False,
         sqlite_strict=True,
+    )
+
+
+def _give_notifications() -> None:
+    """Every account that has an inbox gets a collection for notices, unless something is called so."""
+    random = "lower(hex(randomblob(16)))"
+    if op.get_bind().dialect.name == "postgresql":
+        random = "md5(random()::text || h.id::text || clock_timestamp()::text)"
+    op.execute(
+        f"""
+INSERT INTO collections (owner_id, area, path, parent_id, kind, key, components, transparent, position, change_seq,
+    props_seq, created_s, modified_s)
+SELECT h.owner_id, h.area, 'notifications', h.id, 'notifications', {random}, '', 0, 0, 0, 1, h.created_s, h.created_s
+FROM collections h JOIN collections i ON i.parent_id = h.id AND i.kind = 'inbox' AND i.deleted_s IS NULL
+WHERE h.kind = 'home' AND h.area = 'calendars' AND h.deleted_s IS NULL AND NOT EXISTS (
+    SELECT 1 FROM collections o WHERE o.owner_id = h.owner_id AND o.area = h.area AND o.path = 'notifications'
+        AND o.deleted_s IS NULL)
+"""
     )
 
 

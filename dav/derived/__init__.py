@@ -1,0 +1,1 @@
+"""What the server makes itself from what an account has."""

@@ -1,0 +1,1 @@
+"""Moving in and out: reading what other programs keep, and writing what anything can read."""
