@@ -25,6 +25,7 @@ from dav import provision, tree, xml
 from dav.cli_kit import note
 from dav.config import Config
 from dav.context import Ctx, Request
+from dav.derived import birthdays
 from dav.errors import DavError
 from dav.ical.rules import MAIN_COMPONENTS
 from dav.ical.tz import named_zone
@@ -835,6 +836,8 @@ class _Run:
             conn, target.collection, name, ready.body, content_type=ready.content_type, etag=ready.etag,
             index=ready.index, schedule_tag=tag, now_s=self.now_s,
         )  # fmt: skip
+        if target.kind == "addressbook" and isinstance(ready.body, bytes):
+            birthdays.card_written(conn, self.config, target.collection, name, ready.body, now_s=self.now_s)
         for key, text in list(ready.properties.items())[: self.config.limits.properties]:
             if len(text.encode()) <= self.config.limits.property_bytes:
                 properties.set_property(conn, target.collection.id, key, text, object_id=record.id)
@@ -882,6 +885,7 @@ class _Run:
                     if record is not None:
                         if not self.options.dry_run:
                             objects.delete_object(conn, target.collection, record, now_s=self.now_s)
+                            birthdays.card_removed(conn, target.collection, record.name, now_s=self.now_s)
                         said.append(("removed", row.item, ""))
                 if not self.options.dry_run:
                     imported.forget(conn, target.account.id, self.source.id, [row.item for row in rows])

@@ -253,9 +253,12 @@ class _Change:
 
     def _sequences(self, old: SchedulingObject, new: SchedulingObject) -> None:
         if self.options.calendar_server:
-            if new.sequence <= old.sequence and self._is_told():
-                for part in new.parts.values():
-                    set_property(part, "SEQUENCE", str(old.sequence + 1))
+            raised = old.sequence + 1 if new.sequence <= old.sequence and self._is_told() else 0
+            for key, part in new.parts.items():
+                stored = old.parts.get(key) or old.master
+                wanted = max(raised, 0 if stored is None else number_of(stored))
+                if number_of(part) < wanted:
+                    set_property(part, "SEQUENCE", str(wanted))
             return
         least: dict[str, int] = {}
         for key in new.parts:

@@ -613,6 +613,25 @@ def test_meetings_are_plain_objects_where_scheduling_is_off(here: Here) -> None:
     assert record.schedule_tag is None
 
 
+def test_birthdays_follow_what_is_brought_in(here: Here) -> None:
+    from dav.derived import birthdays
+    from storage import derived
+
+    alice = here.make("alice")
+    birthdays.turn_on(here.store, here.config, alice.id, now_s=NOW_S)
+    body = card("c").replace(b"END:", b"BDAY:1990-05-06\r\nEND:")
+    there = Memory({"c.vcf": body}, path="contacts", kind="addressbook")
+    here.bring(there.source())
+    with transaction(here.store) as conn:
+        made = derived.calendar_of(conn, alice.id, birthdays.ORIGIN)
+        assert made is not None
+        assert len(objects.list_objects(conn, made.id)) == 1
+    there.items.clear()
+    here.bring(there.source(), Options(remove_gone=True))
+    with transaction(here.store) as conn:
+        assert objects.list_objects(conn, made.id) == []
+
+
 # ---- the report -----------------------------------------------------------------------------------------------------
 
 

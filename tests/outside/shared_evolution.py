@@ -46,9 +46,10 @@ def outer() -> int:
 if not os.environ.get("DAVCLIENT_INNER"):
     sys.exit(outer())
 
+sys.path.insert(0, os.environ["CLIENTS"])
 import davprobe  # noqa: E402
 import evolution as shared  # noqa: E402
-from gi.repository import ECal, EDataServer, GLib, ICalGLib  # noqa: E402
+from gi.repository import EBook, EBookContacts, ECal, EDataServer, GLib, ICalGLib  # noqa: E402
 from shared_scene import OTHER, READ_ONLY, SCENE, TEAM, THEIRS, alarms, etags, rewrite, same, take_down  # noqa: E402
 
 RUN = shared.RUN
@@ -64,16 +65,19 @@ def account(registry: EDataServer.SourceRegistry) -> EDataServer.Source:
     collection.set_backend_name("webdav")
     collection.set_identity(shared.probe.user)
     collection.set_calendar_url(shared.probe.root)
+    collection.set_contacts_url(shared.probe.root)
     shared.fill(made, shared.probe.root)
     registry.commit_source_sync(made, None)
     return made
 
 
-def calendars(registry: EDataServer.SourceRegistry, parent: EDataServer.Source) -> dict[str, EDataServer.Source]:
-    """Path → calendar, of those that the account has found by itself."""
+def found(
+    registry: EDataServer.SourceRegistry, parent: EDataServer.Source, kind: str = "Calendar"
+) -> dict[str, EDataServer.Source]:
+    """Path → calendar or address book, of those that the account has found by itself."""
     return {
         one.get_extension("WebDAV Backend").dup_uri().get_path().rstrip("/"): one
-        for one in registry.list_sources("Calendar")
+        for one in registry.list_sources(kind)
         if one.get_parent() == parent.get_uid() and one.has_extension("WebDAV Backend")
     }
 
@@ -100,8 +104,8 @@ def flow(registry: EDataServer.SourceRegistry) -> None:
     step("find everything from the root address")
     parent = account(registry)
     paths = {name: shared.uri_of(SCENE[name]).get_path().rstrip("/") for name in ("team", *READ_ONLY)}
-    until("all calendars", lambda: set(paths.values()) <= set(calendars(registry, parent)))
-    sources = {name: calendars(registry, parent)[path] for name, path in paths.items()}
+    until("all calendars", lambda: set(paths.values()) <= set(found(registry, parent)))
+    sources = {name: found(registry, parent)[path] for name, path in paths.items()}
 
     step("what the owner has")
     client = shared.open_calendar(sources["team"], ECal.ClientSourceType.EVENTS)
@@ -157,6 +161,21 @@ def flow(registry: EDataServer.SourceRegistry) -> None:
         made = shared.vevent(davprobe.sample("timed", f"no-{name}-{RUN}", "Not mine"))
         print(f"   {name}: {refusal(name, one, 'create_object_sync', made, NONE, None)}")
         same(f"what is in {name}", etags(url, who), kept)
+
+    step("an address book that can only be read")
+    path = shared.uri_of(SCENE["people"]).get_path().rstrip("/")
+    source = until("the address book", lambda: found(registry, parent, "Address Book").get(path))
+    book = EBook.BookClient.connect_sync(source, 0xFFFFFFFF, None)
+    until("the address book to come online", book.is_online)
+    query = EBookContacts.BookQuery.any_field_contains("").to_string()
+    until(
+        "first sync", lambda: [x.get_property("full-name") for x in book.get_contacts_sync(query, None)[1]] == ["Bert"]
+    )
+    shared.check(book.is_readonly(), "the address book is taken for one that may be changed")
+    kept = etags(THEIRS["people"])
+    new = EBookContacts.Contact.new_from_vcard(davprobe.sample("vcard3", f"no-{RUN}", "Not mine"))
+    print("  ", refusal("people", book, "add_contact_sync", new, EBookContacts.BookOperationFlags.NONE, None))
+    same("what is in people", etags(THEIRS["people"]), kept)
 
     step("from now on only to be read")
     take_down()

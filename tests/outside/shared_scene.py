@@ -3,7 +3,8 @@
 Environment: CLIENTS, the folder of the shared scripts; DAV_URL; DAV_USER, DAV_PASSWORD: the sharee, who uses the
 program; DAV_USER2: the owner, same password; SCENE: JSON made by test_shared_clients.py, with
   team, look, times   address in the sharee's home of what may be changed, read, seen as busy times
-  theirs              the same three in the owner's home, by name
+  people              likewise of an address book that may be read
+  theirs              the same four in the owner's home, by name
   feed, birthdays     calendars of the sharee that the server keeps itself
   seen                title by uid of the owner's private and confidential event; none for one that is hidden
 """
@@ -13,10 +14,8 @@ from __future__ import annotations
 import json
 import os
 import re
-import sys
 
-sys.path.insert(0, os.environ["CLIENTS"])
-import davprobe
+import davprobe  # found by who imports this
 
 ME, THEM = os.environ["DAV_USER"], os.environ["DAV_USER2"]
 OTHER = davprobe.Probe(user=THEM, password=os.environ["DAV_PASSWORD"])

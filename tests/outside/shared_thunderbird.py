@@ -10,6 +10,7 @@ import shutil
 import sys
 import tempfile
 
+sys.path.insert(0, os.environ["CLIENTS"])
 import davprobe
 import thunderbird as shared
 from shared_scene import ME, OTHER, READ_ONLY, SCENE, TEAM, THEIRS, alarms, etags, rewrite, same, take_down
@@ -36,6 +37,13 @@ TRY_TO_ADD = """const late = new Promise(r => setTimeout(r, 8000, "nothing said"
 TRY_TO_CHANGE = """const c = byUrl(a[0]); const old = await c.getItem(a[1]); const item = old.clone();
     item.title = "Not mine"; const late = new Promise(r => setTimeout(r, 8000, "nothing said"));
     return await Promise.race([late, c.modifyItem(item, old).then(() => "written", e => "refused: " + e)]);"""
+BOOK = """const list = await CardDAVUtils.detectAddressBooks(a[0], a[1], a[2], false, true);
+    const mine = list.find(b => b.url.href.replace(/\\/$/, "") == a[3].replace(/\\/$/, ""));
+    if (!mine) { return list.map(b => b.url.href); }
+    mine.create(); return bookByUrl(a[3]).readOnly;"""
+TRY_TO_ADD_CARD = """const card = Cc["@mozilla.org/addressbook/cardproperty;1"].createInstance(Ci.nsIAbCard);
+    card.displayName = "Not mine";
+    try { bookByUrl(a[0]).addCard(card); return "written"; } catch (e) { return "refused: " + e; }"""
 REFUSED = "Server Replied with 403"
 
 
@@ -100,6 +108,16 @@ def flow(tb: shared.Thunderbird) -> None:
     told = m.js(TRY_TO_CHANGE, SCENE["look"], "read")
     shared.check(REFUSED in told, f"the change: {told}")
     same("what is in look", etags(THEIRS["look"]), kept)
+
+    step("an address book that can only be read")
+    book = SCENE["people"]
+    got = m.js(BOOK, ME, os.environ["DAV_PASSWORD"], probe.root, book)
+    same("read-only of the book", got, True)
+    tb.until("first sync of the book", shared.CARDS, book, want=lambda v: v == ["Bert"])
+    kept = etags(THEIRS["people"])
+    told = m.js(TRY_TO_ADD_CARD, book)
+    shared.check(told.startswith("refused"), f"the card: {told}")
+    same("what is in people", etags(THEIRS["people"]), kept)
 
     step("from now on only to be read")
     take_down()

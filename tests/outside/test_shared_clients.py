@@ -2,7 +2,8 @@
 
 One calendar is shared by Apple's question and answer, the others by the command line. What may be changed is changed
 from both sides, each has alarms of his own, private and confidential events look as the settings say; and what can only
-be read (shared for reading, as busy times, a followed feed, birthdays) is shown as such, and cannot be written.
+be read (shared for reading, as busy times, a followed feed, birthdays, an address book) is shown as such, and cannot be
+written.
 """
 
 from __future__ import annotations
@@ -119,6 +120,10 @@ def set_scene(server: Server, owner: Dav, sharee: Dav, feed: str) -> dict[str, o
     mine = {"team": share_and_accept(owner, sharee, theirs["team"])}
     for name, level in (("look", "read"), ("times", "busy")):
         davenport(server, "share", "add", f"{owner.user}/{name}", sharee.user, "--access", level)
+    theirs["people"] = owner.make_book(f"{owner.home('addressbook')}people/")
+    assert owner.put(f"{theirs['people']}bert.vcf", card("bert", "FN:Bert", "N:;Bert;;;"), VCF).status == 201
+    davenport(server, "share", "add", f"addressbooks/{owner.user}/people", sharee.user, "--access", "read")
+    mine["people"] = f"{sharee.home('addressbook')}people/"
     davenport(server, "subscription", "add", sharee.user, feed, "--name", "Club")
     book = sharee.make_book(f"{sharee.home('addressbook')}friends/")
     assert sharee.put(f"{book}ada.vcf", card("ada", "FN:Ada", "N:;Ada;;;", "BDAY:1990-12-10"), VCF).status == 201

@@ -72,6 +72,16 @@ def test_a_sequence_that_the_client_has_raised_is_left_alone() -> None:
     assert sequences(stored(changed([SERIES, OVERRIDE], raised))) == {MASTER: "7", SECOND: None}
 
 
+def test_sequence_never_falls() -> None:
+    high = [SERIES + "SEQUENCE:4\n", OVERRIDE + "SEQUENCE:5\n"]
+    for after, wanted in (
+        ([SERIES, OVERRIDE], {MASTER: "4", SECOND: "5"}),
+        ([SERIES + "SEQUENCE:1\n", OVERRIDE + "SEQUENCE:9\n"], {MASTER: "4", SECOND: "9"}),
+        ([SERIES.replace("Lunch", "Dinner"), OVERRIDE], {MASTER: "6", SECOND: "6"}),
+    ):
+        assert sequences(stored(changed(high, after))) == wanted
+
+
 def test_the_series_is_announced_beside_the_cancel_of_an_instance_to_people_here() -> None:
     plan = changed([SERIES], [SERIES + LEFT_OUT])
     assert said(tuple(for_bob(plan))) == ["CANCEL bob [20260304T110000Z] instance,cancelled", "REQUEST bob recurrence"]
