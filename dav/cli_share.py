@@ -163,6 +163,7 @@ def _share_add(arguments: argparse.Namespace, config: Config) -> int:
 
 
 def _share_remove(arguments: argparse.Namespace, config: Config) -> int:
+    from dav.scheduling.addresses import normalise
     from dav.sharing import invite
     from dav.sharing.people import people
     from storage import shares
@@ -174,6 +175,8 @@ def _share_remove(arguments: argparse.Namespace, config: Config) -> int:
         href = _href(desk, arguments.person)
         person = people(desk, [href], reader=None)[href]
         share = None if person is None else shares.share_to(conn, source.id, person.grantee)
+        if share is None:  # somebody elsewhere who has an account by now
+            share = shares.share_to(conn, source.id, normalise(href))
         if share is None:
             raise Refused(f"{source.owner_name}/{source.path} is not shared with {shown(arguments.person)}.")
         invite.take(desk, owner, source, share)

@@ -9,7 +9,7 @@ from dav import access, shown, sync, tree
 from dav.context import Ctx, Node
 from dav.errors import DavError
 from dav.headers import Condition, Preconditions, preconditions
-from dav.locks import path_of, root_href
+from dav.locks import path_of, told_href
 from dav.names import d
 from dav.target import Target
 from dav.target import of_spot as target_of
@@ -152,7 +152,7 @@ def check_locks(ctx: Ctx, wanted: Preconditions, near: Node | None, *held: list[
         if group and not any(lock.token in wanted.tokens and lock.account_id == ctx.account.id for lock in group)
     ]
     if missing:
-        hrefs = "".join(dict.fromkeys(href_element(root_href(ctx, lock, near)) for lock in missing[:100]))
+        hrefs = "".join(dict.fromkeys(href_element(told_href(ctx, lock, near)) for lock in missing[:100]))
         raise DavError(423, d("lock-token-submitted"), "The resource is locked.", content=hrefs)
 
 

@@ -523,7 +523,12 @@ class AuthLdapConfig:
     group_accounts: str = _option(
         "",
         Reader(_read_template("cn")),
-        "What the group account of a group in memberOf is called here, such as {cn}@example.org. Empty: no groups.",
+        "What the group account of a group there is called here, such as {cn}@example.org. Empty: no groups.",
+    )
+    group_base: str = _option(
+        "",
+        _TEXT,
+        "DN below which groups are searched by group_filter, for directories without memberOf. Empty: no search.",
     )
     timeout_seconds: int = _option(5, _number(1, 60), "How long one step (connect, search, bind) may take.")
     threads: int = _option(8, _number(1, 64), "Checks that one worker does at the same time.")
@@ -858,6 +863,11 @@ class AuthSqlConfig:
         "Scheme of hashes that name none: CRYPT, SSHA512, PLAIN-MD5 or others. Empty: the preset's, or CRYPT.",
     )
     lower_case: bool = _option(True, _FLAG, "Logins are looked up in lower case, as most mail servers have them.")
+    group_accounts: bool = _option(
+        False,
+        _FLAG,
+        "Make a group account of each alias with several targets that are all accounts here; looked up once an hour.",
+    )
     timeout_seconds: int = _option(5, _number(1, 60), "How long the database may take to answer.")
 
 
@@ -1034,6 +1044,11 @@ class SchedulingConfig:
         _FLAG,
         "Do as Apple's Calendar Server where the standards leave room: an invitation without answer leaves its guest "
         "free, each change raises SEQUENCE and is announced to all guests here, instances by themselves.",
+    )
+    group_members: int = _option(
+        100,
+        _number(0, 1000),
+        "Who invites a group invites its members, up to so many. 0, and groups with more: the group's own calendar.",
     )
     inbox_days: int = _option(
         60, _number(1, 3650), "Days for which a message stays in the scheduling inbox that no program has removed."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dav import tree
 from dav.context import Ctx, Node
-from dav.urls import encode_segment
+from dav.urls import Place, encode_segment
 from dav.xml import href_element
 from storage import accounts, collections, locks
 from storage.records import Collection, Lock
@@ -54,6 +54,18 @@ def root_href(ctx: Ctx, lock: Lock, near: Node | None = None) -> str:
     above, _, name = lock.path.rpartition("/")
     base = ctx.urls.collection(lock.area, owner.name, parent.path if parent is not None else above)
     return base + encode_segment(name)
+
+
+def told_href(ctx: Ctx, lock: Lock, near: Node | None) -> str:
+    """As root_href; the address of `near` for what is below it and not for the reader's eyes, but in the way all the
+    same. Four statements at most for what is below somebody else's collection.
+    """
+    if near is None or near.view is None or near.owner is None or near.object is not None:
+        return root_href(ctx, lock, near)
+    below = not path_of(near) or lock.path.startswith(f"{path_of(near)}/")
+    if below and tree.find(ctx, Place(lock.area, near.owner.name, lock.path, False)) is None:
+        return near.href
+    return root_href(ctx, lock, near)
 
 
 def _through_mount(ctx: Ctx, lock: Lock, near: Node, mount: Collection) -> str:

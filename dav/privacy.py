@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from dav.ical.lines import Component, Line, LineError, make_line, read
 from dav.ical.recur import Moment
-from dav.ical.secrecy import CONFIDENTIAL, PRIVATE, component_secrecy, secrecy_of
+from dav.ical.secrecy import CONFIDENTIAL, PRIVATE, secrecy_of, secrecy_of_components
 from dav.ical.tz import Zones
 from dav.scheduling.edit import add_line, copy_tree
 from dav.scheduling.model import key_of, start_of
@@ -97,7 +97,7 @@ def is_whole(body: bytes, view: View) -> bool:
     calendar = _read(body)
     if calendar is None:
         return False
-    return not any(_redacts(view, component_secrecy(calendar, component)) for component in _objects(calendar))
+    return not any(_redacts(view, secrecy) for _, secrecy in secrecy_of_components(calendar))
 
 
 def shown_etag(etag: str, view: View, overlay_digest: str = "") -> str:
@@ -119,7 +119,7 @@ def feed(body: bytes, mode: str) -> bytes | None:
 
 def _shown(calendar: Component, view: View) -> Component:
     """The calendar without what is not for this reader; the same one when that is nothing."""
-    inside = {id(component): _redacts(view, component_secrecy(calendar, component)) for component in _objects(calendar)}
+    inside = {id(component): _redacts(view, secrecy) for component, secrecy in secrecy_of_components(calendar)}
     if inside and all(inside.values()):
         return _bare_calendar(calendar)
     items: list[Line | Component] = []
@@ -300,7 +300,7 @@ def absorb(new: bytes, stored: bytes | None, view: View) -> tuple[bytes, bytes]:
     else:
         bare, overlay = _stripped(calendar), _overlay(calendar)
     if old is None or stored is None:
-        if any(_redacts(view, component_secrecy(bare, component)) for component in _objects(bare)):
+        if any(_redacts(view, secrecy) for _, secrecy in secrecy_of_components(bare)):
             raise Refused("what would be stored is not for the writer's eyes")
         return (new if bare is calendar else bare.to_bytes()), overlay
     bare_body = new if bare is calendar else bare.to_bytes()
@@ -313,7 +313,9 @@ def absorb(new: bytes, stored: bytes | None, view: View) -> tuple[bytes, bytes]:
 def _merged(new: Component, old: Component, view: View) -> Component | None:
     """The new calendar with what is the owner's and what its writer does not see; None: the old one as it is."""
     there = dict(_keyed(old, old))
-    hidden = {key for key, component in there.items() if _redacts(view, component_secrecy(old, component))}
+    secret = {id(component) for one in (old, new) for component, secrecy in secrecy_of_components(one)
+              if _redacts(view, secrecy)}  # fmt: skip
+    hidden = {key for key, component in there.items() if id(component) in secret}
     keys = {id(component): key for key, component in _keyed(new, old)}
     items: list[Line | Component] = []
     met: set[str] = set()
@@ -331,7 +333,7 @@ def _merged(new: Component, old: Component, view: View) -> Component | None:
             items.append(stored)
             changed = True
             continue
-        if _redacts(view, component_secrecy(new, item)) or (stored is None and MASTER in hidden):
+        if id(item) in secret or (stored is None and MASTER in hidden):
             raise Refused("what would be stored is not for the writer's eyes")
         written = True
         own = item if view.principal else _add(item, _owners(stored, there, hidden))
@@ -435,7 +437,7 @@ def _keyed(calendar: Component, of: Component) -> Iterator[tuple[str, Component]
     zones = Zones(of)
     master = next((item for item in _objects(of) if item.first("RECURRENCE-ID") is None), None)
     start: Moment | None = start_of(master, zones)
-    seen: set[str] = set()
+    seen: dict[str, int] = {}
     for component in _objects(calendar):
         line = component.first("RECURRENCE-ID")
         if line is None:
@@ -445,7 +447,7 @@ def _keyed(calendar: Component, of: Component) -> Iterator[tuple[str, Component]
                 key = key_of(line, zones, start)
             except ValueError:
                 key = line.value.strip() or "?"
-        while key in seen:  # twice the same: neither of them may get lost
-            key += "'"
-        seen.add(key)
-        yield key, component
+        number = seen.get(key, 0)
+        seen[key] = number + 1
+        # Twice the same: neither of them may get lost. No line has this character in it.
+        yield (f"{key}\0{number}" if number else key), component

@@ -378,6 +378,8 @@ class transaction:
         if not self._joined:
             if error is not None and raw.in_transaction:
                 raw.rollback()
+            elif error is None and not raw.in_transaction:
+                raise StorageError("the database has undone the transaction by itself")
         elif error is None:
             cursor.execute("RELEASE joined")
         elif raw.in_transaction:

@@ -10,7 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from storage import schema
 from storage.accounts import _COLUMNS, _accounts, account_by_id, fold
-from storage.engine import Conn, Statement, clean, one_of
+from storage.engine import Conn, Row, Statement, clean, one_of
 from storage.errors import NotFound
 from storage.records import Account
 
@@ -82,6 +82,20 @@ def everybody_in(conn: Conn, group_id: int, *, limit: int = 10_000) -> list[Acco
     return _accounts(_EVERYBODY.all(conn, group_id=group_id, n=limit))
 
 
+def people_in(conn: Conn, group_ids: Iterable[int], *, limit: int = 10_000) -> dict[int, tuple[Account, ...]]:
+    """Active group → the active people in it and in active groups in it, by their ids, where there are any.
+
+    Without rooms and resources. limit: of all together; {} when there are more. One statement.
+    """
+    rows = _PEOPLE_IN.all(conn, ids=conn.array(set(group_ids)), n=limit + 1)
+    if len({(row[-1], row[0]) for row in rows}) > limit:
+        return {}
+    by_group: dict[int, list[Row]] = {}
+    for row in rows:
+        by_group.setdefault(row[-1], []).append(row[:-1])
+    return {group_id: tuple(_accounts(inside)) for group_id, inside in by_group.items()}
+
+
 def list_groups(conn: Conn) -> list[tuple[Account, int]]:
     """All groups in the order of their names, and how many belong to each directly. One statement."""
     rows = _LIST.all(conn)
@@ -144,6 +158,24 @@ def set_sourced_groups(conn: Conn, account_id: int, source: str, group_ids: Iter
     return bool(gone or new)
 
 
+def all_members(conn: Conn) -> dict[int, dict[int, str]]:
+    """Group → direct member → the back end that says so, "" by hand. One statement."""
+    found: dict[int, dict[int, str]] = {}
+    for group_id, member_id, source in _ALL.all(conn):
+        found.setdefault(group_id, {})[member_id] = source
+    return found
+
+
+def is_unused(conn: Conn, group: Account) -> bool:
+    """Whether nothing would be lost with a group account. One statement.
+
+    That is: nobody in it, in no group itself, nothing kept in it or shared by or with it, no password, no delegates.
+    """
+    if group.admin or group.password_hash is not None:
+        return False
+    return not _IS_USED.scalar(conn, account_id=group.id)
+
+
 def _settle(conn: Conn, account_ids: list[int], now_s: int) -> None:
     from storage import shares  # which needs the statements above
 
@@ -174,6 +206,34 @@ def _people(chosen: sa.Select[Any], *conditions: sa.ColumnElement[bool], limited
     )
 
 
+def _people_in() -> Statement:
+    active = (_a.c.kind == sa.literal_column("'group'"), _a.c.active == 1)
+    inside = (
+        sa.select(_a.c.id.label("grp"), _a.c.id.label("id"), sa.literal_column("0").label("depth"))
+        .where(one_of(_a.c.id, "ids", integers=True), *active)
+        .cte("inside", recursive=True)
+    )
+    inside = inside.union(
+        sa.select(inside.c.grp, _m.c.member_id, inside.c.depth + 1).where(
+            inside.c.depth < DEPTH_MAX, _m.c.group_id == inside.c.id, _a.c.id == inside.c.id, *active
+        )
+    )
+    person = _a.alias("person")
+    pairs = (
+        sa.select(inside.c.grp, inside.c.id)
+        .distinct()
+        .where(person.c.id == inside.c.id, person.c.active == 1, person.c.kind == sa.literal_column("'individual'"))
+        .order_by(inside.c.grp, inside.c.id)
+        .limit(sa.bindparam("n"))
+        .subquery("pairs")
+    )
+    return Statement(
+        sa.select(*_COLUMNS, _d.c.address, pairs.c.grp)
+        .select_from(pairs.join(_a, _a.c.id == pairs.c.id).outerjoin(_d, _d.c.account_id == _a.c.id))
+        .order_by(pairs.c.grp, _a.c.id, _d.c.is_primary.desc(), _d.c.id)
+    )
+
+
 _self = sa.select(_a.c.id.label("person"), _a.c.id.label("id")).where(_a.c.id == sa.bindparam("account_id"))
 _above = up_from(_self)
 _inside = down_from(sa.select(_a.c.id.label("id")).where(_a.c.id == sa.bindparam("group_id")))
@@ -200,6 +260,33 @@ _BY_NAMES = Statement(
 )
 _SOURCED = Statement(sa.select(_m.c.member_id, _m.c.source).where(_m.c.group_id == sa.bindparam("group_id")))
 _SOURCED_GROUPS = Statement(sa.select(_m.c.group_id, _m.c.source).where(_m.c.member_id == sa.bindparam("account_id")))
+_ALL = Statement(sa.select(_m.c.group_id, _m.c.member_id, _m.c.source))
+_id: sa.BindParameter[Any] = sa.bindparam("account_id")
+_c, _o, _s, _p = schema.collections, schema.objects, schema.shares, schema.proxies
+_IS_USED = Statement(
+    sa.select(
+        sa.case(
+            (
+                sa.or_(
+                    sa.exists().where(_m.c.group_id == _id),
+                    sa.exists().where(_m.c.member_id == _id),
+                    sa.exists().where(_s.c.grantee_id == _id),
+                    sa.exists().where(_c.c.owner_id == _id, _s.c.collection_id == _c.c.id),
+                    sa.exists().where(_p.c.principal_id == _id),
+                    sa.exists().where(_p.c.delegate_id == _id),
+                    sa.exists().where(
+                        _c.c.owner_id == _id,
+                        _c.c.kind.not_in([sa.literal_column(f"'{kind}'") for kind in ("inbox", "notifications")]),
+                        _o.c.collection_id == _c.c.id,
+                    ),
+                ),
+                sa.literal_column("1"),
+            ),
+            else_=sa.literal_column("0"),
+        )
+    ).where(_a.c.id == _id)
+)
+_PEOPLE_IN = _people_in()
 _values: dict[str, Any] = {name: sa.bindparam(name) for name in ("group_id", "member_id", "source")}
 _ADD = Statement(
     sqlite=sqlite.insert(_m).values(_values).on_conflict_do_nothing(),

@@ -10,7 +10,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from storage.mailbase import Question
+from storage.mailbase import ROWS_MAX, Question
+
+LISTED_MAX = ROWS_MAX
+# Aliases whose targets stand in one column, separated by commas or what else a panel writes.
+_LIST = (
+    "SELECT a.address, a.goto AS target FROM alias a WHERE a.address > :after AND a.goto LIKE '%@%@%' AND {active} "
+    f"AND NOT EXISTS (SELECT 1 FROM mailbox o WHERE o.username = a.address) ORDER BY a.address LIMIT {LISTED_MAX}"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,13 +26,15 @@ class Preset:
 
     addresses: further addresses of :user, in the first column; where there is a `target`, it must be :user alone.
     domains: names under which the :domain is known too. owners: whose the address :user is, by its own entry, in the
-    column `target`: it goes before what `domains` would make of it.
+    column `target`: it goes before what `domains` would make of it. groups: aliases that lead to several, or to one of
+    several in each row, behind the address :after, in order of `address`, with the `target`; at most LISTED_MAX rows.
     """
 
     passwords: tuple[Question, ...]
     addresses: tuple[Question, ...] = ()
     domains: Question = ()
     owners: tuple[Question, ...] = ()
+    groups: Question = ()
     name: Question = ()
     default_scheme: str = "CRYPT"
 
@@ -66,6 +75,7 @@ POSTFIXADMIN = Preset(
         ("SELECT goto AS target FROM alias WHERE address = :user AND active",),
         ("SELECT username AS target FROM mailbox WHERE username = :user",),
     ),
+    groups=(_LIST.format(active="a.active"),),
 )
 
 _IREDMAIL_PERSON = """
@@ -98,6 +108,16 @@ IREDMAIL = Preset(
     owners=(
         ("SELECT forwarding AS target FROM forwardings WHERE address = :user AND active = 1",),
         ("SELECT username AS target FROM mailbox WHERE username = :user",),
+    ),
+    groups=(
+        # is_list: members of an alias account. is_alias: further addresses of people. A mailing list is neither.
+        (
+            "SELECT f.address, f.forwarding AS target FROM forwardings f WHERE f.address > :after "
+            "AND (f.is_list = 1 OR f.is_alias = 1) AND f.active = 1 "
+            "AND EXISTS (SELECT 1 FROM forwardings x WHERE x.address = f.address AND x.forwarding <> f.forwarding "
+            "AND x.active = 1) AND NOT EXISTS (SELECT 1 FROM mailbox o WHERE o.username = f.address) "
+            f"ORDER BY f.address, f.forwarding LIMIT {LISTED_MAX}"
+        ),
     ),
 )
 
@@ -135,6 +155,7 @@ MAILCOW = Preset(
         ("SELECT goto AS target FROM alias WHERE address = :user AND active IN (1, 2)",),
         ("SELECT username AS target FROM mailbox WHERE username = :user",),
     ),
+    groups=(_LIST.format(active="a.active IN (1, 2)"),),
     default_scheme="BLF-CRYPT",
 )
 
@@ -149,6 +170,14 @@ _MODOBOA_ADDRESSES = (
     "WHERE r.address = :user AND al.enabled{more} AND NOT EXISTS (SELECT 1 FROM modoboa_admin_aliasrecipient o "
     "WHERE o.alias_id = al.id AND o.address <> r.address) "
     "AND NOT EXISTS (SELECT 1 FROM core_user o WHERE o.email = al.address)"
+)
+
+_MODOBOA_GROUPS = (
+    "SELECT al.address, r.address AS target FROM admin_alias al "
+    "JOIN modoboa_admin_aliasrecipient r ON r.alias_id = al.id WHERE al.address > :after AND al.enabled{more} "
+    "AND EXISTS (SELECT 1 FROM modoboa_admin_aliasrecipient x WHERE x.alias_id = al.id AND x.address <> r.address) "
+    "AND NOT EXISTS (SELECT 1 FROM core_user o WHERE o.email = al.address) "
+    f"ORDER BY al.address, r.address LIMIT {LISTED_MAX}"
 )
 
 MODOBOA = Preset(
@@ -176,6 +205,10 @@ MODOBOA = Preset(
         ),
         ("SELECT email AS target FROM core_user WHERE email = :user",),
     ),
+    groups=(
+        _MODOBOA_GROUPS.format(more=" AND (al.expire_at IS NULL OR al.expire_at > CURRENT_TIMESTAMP)"),
+        _MODOBOA_GROUPS.format(more=""),
+    ),
 )
 
 MAILINABOX = Preset(
@@ -196,12 +229,26 @@ MAILINABOX = Preset(
         ("SELECT destination AS target FROM aliases WHERE source = :user AND destination <> ''",),
         ("SELECT email AS target FROM users WHERE email = :user",),
     ),
+    groups=(
+        (
+            "SELECT source AS address, destination AS target FROM aliases WHERE source > :after "
+            "AND destination LIKE '%@%@%' AND source NOT IN (SELECT email FROM users) "
+            f"ORDER BY source LIMIT {LISTED_MAX}"
+        ),
+    ),
     default_scheme="SHA512-CRYPT",
 )
 
 _MAILU_ADDRESSES = (
     "SELECT a.email, a.destination AS target FROM alias a WHERE a.destination = :user AND NOT a.wildcard{more} "
     'AND NOT EXISTS (SELECT 1 FROM "user" o WHERE o.email = a.email)'
+)
+
+_MAILU_GROUPS = (
+    "SELECT a.email AS address, a.destination AS target FROM alias a WHERE a.email > :after AND NOT a.wildcard{more} "
+    "AND a.destination LIKE '%@%@%' "
+    'AND NOT EXISTS (SELECT 1 FROM "user" o WHERE o.email = a.email) '
+    f"ORDER BY a.email LIMIT {LISTED_MAX}"
 )
 
 MAILU = Preset(
@@ -215,6 +262,7 @@ MAILU = Preset(
         ("SELECT destination AS target FROM alias WHERE email = :user",),
         ('SELECT email AS target FROM "user" WHERE email = :user',),
     ),
+    groups=(_MAILU_GROUPS.format(more=" AND NOT a.disabled"), _MAILU_GROUPS.format(more="")),
 )
 
 VIMBADMIN = Preset(
@@ -236,6 +284,7 @@ VIMBADMIN = Preset(
             ),
         ),
     ),
+    groups=(_LIST.format(active="a.active"),),
 )
 
 PRESETS: dict[str, Preset] = {

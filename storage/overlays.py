@@ -37,6 +37,11 @@ def set_overlay(conn: Conn, object_id: int, account_id: int, digest: str, conten
     return bool(_SET.run(conn, object_id=object_id, account_id=account_id, digest=digest, content=content))
 
 
+def used_bytes(conn: Conn, account_id: int, *, without: int) -> int:
+    """How much the account keeps at all objects but one. One statement."""
+    return int(_USED.scalar(conn, account_id=account_id, without=without))
+
+
 _of_account = _l.c.account_id == sa.bindparam("account_id")
 _columns = (_l.c.object_id, _l.c.digest, _l.c.content)
 _OF_OBJECTS = Statement(sa.select(*_columns).where(_of_account, one_of(_l.c.object_id, "ids", integers=True)))
@@ -46,6 +51,11 @@ _IN_COLLECTION = Statement(
     .where(_of_account, _o.c.collection_id == sa.bindparam("collection_id"))
 )
 _REMOVE = Statement(_l.delete().where(_l.c.object_id == sa.bindparam("object_id"), _of_account))
+_USED = Statement(
+    sa.select(sa.func.coalesce(sa.func.sum(sa.func.length(_l.c.content)), 0)).where(
+        _of_account, _l.c.object_id != sa.bindparam("without")
+    )
+)
 _values: dict[str, Any] = {name: sa.bindparam(name) for name in ("object_id", "account_id", "digest", "content")}
 _on_sqlite, _on_postgresql = sqlite.insert(_l).values(_values), postgresql.insert(_l).values(_values)
 _keys = ["object_id", "account_id"]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 from dav.auth.cache import CredentialCache, RefusedCache
 
@@ -127,6 +127,15 @@ class Backend(Protocol):
 
     async def close(self) -> None:
         """Ends connections and threads."""
+        ...
+
+
+@runtime_checkable
+class TellsGroups(Protocol):
+    """A back end that knows lists of people, of which group accounts are made."""
+
+    async def groups(self) -> Mapping[str, tuple[str, ...]] | None:
+        """Address of each list → the addresses that it leads to; None when it is not to tell. Raises BackendDown."""
         ...
 
 

@@ -147,7 +147,10 @@ class Ldap:
             if not member or _is_disabled(person):
                 log.info("ldap: the password is right, but the person may not sign in: %s", printable(person.dn))
                 return Refusal.WRONG
-            return self._identity(person)
+            if self._searches_groups:
+                # Only now, so that a wrong password costs no search; and as who finds them in a look-up, too.
+                self._bind_service(connection, again=True)
+            return self._identity(connection, person)
 
     def _by_template(self, connection: Any, login: str, password: bytes) -> Identity | Refusal:
         """Without a search there is no telling a person with another password from nobody: both are not ours."""
@@ -160,7 +163,7 @@ class Ldap:
             return Refusal.WRONG
         if _is_disabled(found[0]) or not self._is_member(connection, found[0]):
             return Refusal.WRONG
-        return self._identity(found[0])
+        return self._identity(connection, found[0])
 
     def _lookup(self, name: str) -> Identity | Refusal:
         with self._connected() as connection:
@@ -170,7 +173,7 @@ class Ldap:
                 return person
             if _is_disabled(person) or not self._is_member(connection, person):
                 return Refusal.WRONG
-            return self._identity(person)
+            return self._identity(connection, person)
 
     @contextmanager
     def _connected(self) -> Iterator[Any]:
@@ -222,9 +225,12 @@ class Ldap:
             raise
         return connection
 
-    def _bind_service(self, connection: Any) -> None:
+    def _bind_service(self, connection: Any, *, again: bool = False) -> None:
+        """again: the connection was somebody else's before."""
         config = self._config
         if not config.bind_dn:
+            if again:
+                _call(connection.rebind, authentication=ldap3.ANONYMOUS, read_server_info=False)
             return  # RFC 4513 §4: a new connection is anonymous
         simple = ldap3.SIMPLE
         secret = self._secret.encode()
@@ -265,7 +271,8 @@ class Ldap:
             return Refusal.WRONG
         return found[0] if found else Refusal.NOT_MINE
 
-    def _search(self, connection: Any, base: str, text: str, scope: str) -> list[Person]:
+    def _search(self, connection: Any, base: str, text: str, scope: str, *, limit: int = 2) -> list[Person]:
+        """The entries, at most limit. Raises BackendDown."""
         config = self._config
         wanted = {*config.name_attributes, *config.address_attributes, *config.display_name_attributes}
         wanted |= {"memberOf", "uid", *_STATE}
@@ -277,7 +284,7 @@ class Ldap:
                 search_scope=scope,
                 dereference_aliases=ldap3.DEREF_NEVER,
                 attributes=sorted(wanted),
-                size_limit=2,
+                size_limit=limit,
                 time_limit=config.timeout_seconds,
             )
         except ldap3.core.exceptions.LDAPInvalidFilterError:
@@ -298,8 +305,30 @@ class Ldap:
             return True
         if any(_same_dn(group, other) for other in person.attributes.get("memberof", ())):
             return True
+        return bool(self._search(connection, group, self._group_filter(person), "BASE"))
+
+    def _group_filter(self, person: Person) -> str:
         values = {"dn": person.dn, "uid": _first(person, ("uid",)), "name": self._name(person)}
-        return bool(self._search(connection, group, _fill(self._config.group_filter, values, _filter_value), "BASE"))
+        return _fill(self._config.group_filter, values, _filter_value)
+
+    @property
+    def _searches_groups(self) -> bool:
+        return bool(self._config.group_accounts and self._config.group_base)
+
+    def _groups_found(self, connection: Any, person: Person) -> tuple[str, ...] | None:
+        """DNs of the groups whose entries name the person; None when that cannot be told. It does not bar the way."""
+        if not self._searches_groups:
+            return ()
+        base = self._config.group_base
+        try:
+            found = self._search(connection, base, self._group_filter(person), "SUBTREE", limit=_GROUPS_MAX + 1)
+        except BackendDown as error:
+            log.error("ldap: the groups below auth_ldap.group_base cannot be read: %s", error)
+            return None
+        if len(found) > _GROUPS_MAX or connection.result["result"] == _SIZE_LIMIT:
+            log.warning("ldap: %s is in more groups than are read, so they stay as they are", printable(person.dn))
+            return None
+        return tuple(entry.dn for entry in found)
 
     def _template(self, login: str) -> str:
         local, at, domain = login.rpartition("@")
@@ -314,21 +343,25 @@ class Ldap:
         name = unicodedata.normalize("NFC", _first(person, self._config.name_attributes)).strip().lower()
         return name if _is_login(name) else ""
 
-    def _identity(self, person: Person) -> Identity | Refusal:
+    def _identity(self, connection: Any, person: Person) -> Identity | Refusal:
         name = self._name(person)
         if not name:
             log.error("ldap: %s has none of auth_ldap.name_attributes, so it cannot sign in", printable(person.dn))
             return Refusal.WRONG
         display_name = _first(person, self._config.display_name_attributes)
         found = addresses(person, self._config.address_attributes)
-        return Identity(name, display_name[:NAME_CHARS_MAX], found, groups=self._groups(person))
+        groups = self._groups(person, self._groups_found(connection, person))
+        return Identity(name, display_name[:NAME_CHARS_MAX], found, groups=groups)
 
-    def _groups(self, person: Person) -> tuple[str, ...] | None:
-        """The names of the group accounts for what memberOf says; None without the setting."""
+    def _groups(self, person: Person, found: tuple[str, ...] | None = ()) -> tuple[str, ...] | None:
+        """The names of the group accounts for what memberOf says and for these DNs.
+
+        None without the setting, or when nothing is known of the latter.
+        """
         template = self._config.group_accounts
-        if not template:
+        if not template or found is None:
             return None
-        names = (_first_value(dn) for dn in person.attributes.get("memberof", ())[:_GROUPS_MAX])
+        names = (_first_value(dn) for dn in (*person.attributes.get("memberof", ())[:_GROUPS_MAX], *found))
         return tuple(dict.fromkeys(_fill(template, {"cn": name}, str) for name in names if name))
 
 

@@ -8,8 +8,9 @@ import time
 from typing import TYPE_CHECKING
 
 from dav.auth import make_backend, people
-from dav.auth.backend import Backend, BackendDown, HashPool, Identity, Refusal, Tools
+from dav.auth.backend import Backend, BackendDown, HashPool, Identity, Refusal, TellsGroups, Tools
 from dav.auth.cache import CredentialCache, RefusedCache
+from dav.auth.mailgroups import refresh_groups
 from storage import accounts
 from storage.engine import transaction
 from storage.records import Account
@@ -48,6 +49,8 @@ async def _refresh(store: Store, config: Config, names: list[str], now_s: int) -
 
 
 async def _pages(store: Store, config: Config, backends: dict[str, Backend], now_s: int) -> str:
+    # First: an address that is no list any more may be somebody's own now.
+    lists = await _groups(store, config, backends, now_s)
     changed = 0
     gone: list[str] = []
     after = ""
@@ -59,12 +62,30 @@ async def _pages(store: Store, config: Config, backends: dict[str, Backend], now
             source, answer = await _ask(account, config, asked, backends)
             if isinstance(answer, Identity):
                 changed += await asyncio.to_thread(_write, store, account.id, source, answer, now_s)
-            elif answer is Refusal.NOT_MINE and account.source == source and account.active:
+            elif answer is Refusal.NOT_MINE and account.source == source and account.active and account.kind != "group":
                 gone.append(account.name)
     if gone:
         shown = ", ".join(map(repr, gone[:NAMED_MAX])) + (", …" if len(gone) > NAMED_MAX else "")
         _log.warning("%d accounts are unknown to the mail side now; their data stays: %s", len(gone), shown)
-    return f"Took over what the mail side says of {changed} accounts." if changed else ""
+    said = f"Took over what the mail side says of {changed} accounts." if changed else ""
+    return " ".join(filter(None, (said, f"Followed its aliases in {lists} group accounts." if lists else "")))
+
+
+async def _groups(store: Store, config: Config, backends: dict[str, Backend], now_s: int) -> int:
+    """How many group accounts have changed. A back end that is down is not asked for anything else in this round."""
+    changed = 0
+    for backend in list(backends.values()):
+        if not isinstance(backend, TellsGroups):
+            continue
+        try:
+            lists = await backend.groups()
+        except BackendDown as error:
+            del backends[backend.name]
+            _log.error("back end %s cannot tell which aliases there are: %s", backend.name, error)
+            continue
+        if lists is not None:
+            changed += await asyncio.to_thread(refresh_groups, store, config, backend.name, lists, now_s)
+    return changed
 
 
 async def _ask(

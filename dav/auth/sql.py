@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +23,7 @@ from dav.auth.threads import Threads
 from dav.config import ConfigError
 from storage import mailpresets
 from storage.mailbase import CONNECTIONS, MailBase, MailBaseDown, Row
+from storage.mailpresets import LISTED_MAX
 
 if TYPE_CHECKING:
     from dav.config import AuthSqlConfig
@@ -29,7 +31,11 @@ if TYPE_CHECKING:
 ADDRESSES_MAX = 200
 DOMAINS_MAX = 50
 HASHES_MAX = 20
+GROUPS_MAX = 5_000
+TARGETS_MAX = 1_000
 NAME_CHARS_MAX = 255
+
+log = logging.getLogger("davenport.auth")
 
 _YES = frozenset(("1", "y", "yes", "t", "true", "on"))
 
@@ -118,6 +124,25 @@ class Sql:
         if person is None:
             return Refusal.NOT_MINE
         return await self._identified(person) if person.allowed else Refusal.WRONG
+
+    async def groups(self) -> dict[str, tuple[str, ...]] | None:
+        """Aliases with several targets; None when auth_sql.group_accounts is off, or of more than GROUPS_MAX.
+
+        Raises BackendDown.
+        """
+        if not self._config.group_accounts:
+            return None
+        found: dict[str, tuple[str, ...]] = {}
+        after = ""
+        while True:
+            # One page at a time: each question to the database has its own bounded time.
+            page, after = await self._run(partial(self._aliases, after))
+            found.update(page)
+            if len(found) > GROUPS_MAX:
+                log.error("sql: more than %d aliases have several targets: no group is changed", GROUPS_MAX)
+                return None
+            if not after:
+                return {address: targets for address, targets in found.items() if len(targets) > 1}
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -211,6 +236,24 @@ class Sql:
                         found[same] = None
         return tuple(found)[:ADDRESSES_MAX]
 
+    def _aliases(self, after: str) -> tuple[dict[str, tuple[str, ...]], str]:
+        """(alias → its targets, of those behind `after`; the last one of them, "" when there are no more)."""
+        rows = self._base.ask(self._preset.groups, after=after)
+        keys = [str(row["address"]) for row in rows]
+        more = len(rows) >= LISTED_MAX
+        if more and keys[0] != keys[-1]:
+            # There may be more rows of the last one: it is read again, with the next ones.
+            rows = rows[: keys.index(keys[-1])]
+            keys = keys[: len(rows)]
+        found: dict[str, dict[str, None]] = {}
+        for key, row in zip(keys, rows, strict=True):
+            address = address_of(key)
+            targets = [self._name(target) for target in targets_of(str(row["target"] or ""))]
+            if address:
+                found.setdefault(address, {}).update(dict.fromkeys(targets))
+        pairs = {address: tuple(targets)[:TARGETS_MAX] for address, targets in found.items()}
+        return pairs, keys[-1] if more else ""
+
     def _is_free(self, address: str, name: str) -> bool:
         """Whether no entry of its own gives the address to somebody else."""
         rows = (row for question in self._preset.owners for row in self._base.ask(question, **_bound(address)))
@@ -228,6 +271,8 @@ def usable_hashes(person: Person, client: str) -> list[str]:
 def _preset(config: AuthSqlConfig) -> mailpresets.Preset:
     chosen = mailpresets.own(config.password_query, config.addresses_query, config.name_query)
     if not config.preset:
+        if config.group_accounts:
+            raise ConfigError("auth_sql.group_accounts needs auth_sql.preset, which says where aliases are")
         if not config.password_query:
             raise ConfigError("auth.backends names sql, which needs auth_sql.preset or auth_sql.password_query")
         return chosen
@@ -238,6 +283,7 @@ def _preset(config: AuthSqlConfig) -> mailpresets.Preset:
         addresses=chosen.addresses if own_addresses else preset.addresses,
         domains=() if own_addresses else preset.domains,
         owners=preset.owners,
+        groups=preset.groups,
         name=chosen.name,
         default_scheme=preset.default_scheme,
     )

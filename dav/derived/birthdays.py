@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from dav.ical.lines import Line, LineError, escape, make_line, read, unescape
 from dav.ical.make import PRODID, clean
+from dav.ical.secrecy import PUBLIC, secrecy_of
 from dav.mail.texts import Texts, texts_for
 from dav.methods.put import CALENDAR_TYPE, describe, etag_of
 from dav.names import ICAL
@@ -24,7 +25,7 @@ from dav.vcard_lines import property_lines
 from storage import accounts, collections, derived, objects, properties
 from storage.engine import transaction
 from storage.errors import StorageError
-from storage.records import Collection, ObjectRecord
+from storage.records import SECRECY, Collection, ObjectRecord
 
 if TYPE_CHECKING:
     from dav.config import Config
@@ -55,13 +56,17 @@ _APPLE_LABEL = "_$!<ANNIVERSARY>!$_"
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """A day that comes every year. kind: of KINDS. year: in which it was first, None when nobody says. name: whose."""
+    """A day that comes every year. kind: of KINDS. year: in which it was first, None when nobody says. name: whose.
+
+    secrecy: of the card, which is that of its event: who may not see the one must not learn of it from the other.
+    """
 
     kind: str
     month: int
     day: int
     year: int | None
     name: str
+    secrecy: int = PUBLIC
 
 
 # ---- pure --------------------------------------------------------------------------------------------------------
@@ -86,6 +91,7 @@ def days_of(body: bytes) -> list[Day]:
     labels = {
         line.group.casefold(): line.value.strip().upper() for line in lines if line.name == "X-ABLABEL" and line.group
     }
+    secrecy = secrecy_of(card)
     found: dict[str, Day] = {}
     for line in lines:
         kind = ""
@@ -98,7 +104,7 @@ def days_of(body: bytes) -> list[Day]:
         if kind and kind not in found:
             when = _when(line)
             if when is not None:
-                found[kind] = Day(kind, when[1], when[2], when[0], name)
+                found[kind] = Day(kind, when[1], when[2], when[0], name, secrecy)
     return [found[kind] for kind in KINDS if kind in found]
 
 
@@ -165,6 +171,7 @@ def event(day: Day, uid: str, texts: Texts) -> bytes:
         make_line("DTSTART", f"{day.year or _SOME_YEAR:04d}{day.month:02d}{day.day:02d}", (("VALUE", ("DATE",)),)),
         make_line("RRULE", "FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=-1" if leap else "FREQ=YEARLY"),
         make_line("SUMMARY", clean(escape(summary))),
+        *((make_line("CLASS", SECRECY[day.secrecy]),) if day.secrecy != PUBLIC else ()),
         make_line("TRANSP", "TRANSPARENT"),
         make_line("END", "VEVENT"),
         make_line("END", "VCALENDAR"),

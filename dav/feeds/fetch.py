@@ -34,6 +34,8 @@ READ_S = 30.0
 ADDRESSES_MAX = 4
 FIELD_CHARS_MAX = 1000
 _CHUNK_BYTES = 64 * 1024
+# Of a gzip stream. Some servers write a few; one that never ends may be all empty ones, which count for nothing else.
+_MEMBERS_MAX = 100
 _TIMES = {"connect": CONNECT_S, "read": READ_S, "write": READ_S, "pool": READ_S}
 _SCHEMES = ("https", "http", "webcal", "webcals")
 _MAX_AGE = re.compile(r"(?:^|[,\s])max-age\s*=\s*\"?([0-9]{1,9})", re.IGNORECASE)
@@ -300,10 +302,13 @@ async def _decoded(response: httpx.Response) -> AsyncIterator[bytes]:
         return
     if coding not in ("gzip", "x-gzip"):
         raise FetchError(f"It comes as {coding[:20]!r}, which was not asked for.")
-    unpacker = zlib.decompressobj(wbits=31)
+    unpacker, members = zlib.decompressobj(wbits=31), 1
     async for chunk in response.aiter_raw(_CHUNK_BYTES):
         while chunk:
             if unpacker.eof:  # another member follows
+                members += 1
+                if members > _MEMBERS_MAX:
+                    raise FetchError("It comes in too many compressed pieces.")
                 unpacker = zlib.decompressobj(wbits=31)
             yield unpacker.decompress(chunk, _CHUNK_BYTES)
             chunk = unpacker.unused_data if unpacker.eof else unpacker.unconsumed_tail

@@ -493,7 +493,7 @@ def check_room_in(conn: Conn, config: Config, account_id: int, url: str) -> None
         raise CannotFollow("The account follows this address already.")
     if len(followed) >= config.feeds.followed_most:
         raise CannotFollow(f"An account may follow {config.feeds.followed_most} calendars (feeds.followed_most).")
-    if len(collections.descendants(conn, home)) >= config.limits.collections:
+    if sum(one.source_id is None for one in collections.descendants(conn, home)) >= config.limits.collections:
         raise CannotFollow(f"An account may have {config.limits.collections} collections (limits.collections).")
 
 

@@ -382,7 +382,7 @@ def _contacts(conn: Conn, found: Published, view: _View, config: Config) -> str:
     for record, body in objects.iter_bodies(conn, found.collection.id):
         if len(rows) >= most:
             break
-        if record.component == "VCARD" and not secret_card(body):
+        if record.component == "VCARD" and not secret_card(record, body):
             shown = _card(body)
             if shown is not None:
                 rows.append(shown)

@@ -23,6 +23,7 @@ from dav.errors import DavError, from_storage
 from dav.feeds import address
 from dav.headers import preconditions
 from dav.ical.render import merge_calendars
+from dav.ical.secrecy import PUBLIC
 from dav.mail.texts import texts_for
 from dav.names import ical
 from dav.vcard import merge_cards
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from dav.urls import Urls
     from storage.engine import Conn, Store
     from storage.feeds_out import Published
+    from storage.records import ObjectRecord
 
 # On every answer, whatever it is.
 ROBOTS = ("X-Robots-Tag", "noindex, nofollow, noarchive")
@@ -52,8 +54,6 @@ _AREAS = {"ics": "calendars", "vcf": "addressbooks"}
 # One of many calendars must not push out all others.
 _SHARE_OF_MEMORY = 4
 _CHUNK_BYTES = 64 * 1024
-# RFC 2426 §3.7.1: a card that its owner calls private or confidential is not for strangers.
-_SECRET_CARD = re.compile(rb"^(?:[\w-]+\.)?CLASS[^:\r\n]*:[ \t]*(?:PRIVATE|CONFIDENTIAL)", re.I | re.M)
 # In an event of which only the times are left.
 _FREE = re.compile(rb"^(?:TRANSP:TRANSPARENT|STATUS:CANCELLED)\r$", re.M)
 _UID = re.compile(rb"^UID:[^\r\n]*(?:\r\n[ \t][^\r\n]*)*", re.M)
@@ -182,8 +182,8 @@ class Door:
         """The feed in pieces, read while they are made: memory does not grow with the calendar."""
         feed, collection = found.feed, found.collection
         if collection.area == "addressbooks":
-            cards = (body for _, body in objects.iter_bodies(conn, collection.id) if not secret_card(body))
-            return merge_cards(cards)
+            members = objects.iter_bodies(conn, collection.id)
+            return merge_cards(body for record, body in members if not secret_card(record, body))
         component = "VEVENT" if feed.mode == "busy" else None
         members = objects.iter_bodies(conn, collection.id, component=component)
         bodies = (as_published(found, body) for _, body in members)
@@ -241,9 +241,10 @@ def title_of(found: Published) -> str:
     return texts_for(found.locale).say("Busy times")
 
 
-def secret_card(body: bytes) -> bool:
-    """Whether a card is not for strangers."""
-    return _SECRET_CARD.search(body) is not None
+def secret_card(record: ObjectRecord, body: bytes) -> bool:
+    """Whether a card is not for strangers (RFC 2426 §3.7.1): any that its owner calls anything but public."""
+    # Written before this was kept beside the body.
+    return (privacy.secrecy_of_body(body) if record.secrecy is None else record.secrecy) != PUBLIC
 
 
 def color_of(conn: Conn, collection_id: int, config: Config) -> str | None:

@@ -433,11 +433,13 @@ def _newest(parts: Iterable[_Part], *, by_start: bool = False) -> list[_Part]:
 
 
 def _item(uid: str, parts: list[_Part]) -> Item:
-    calendar = parts[0].calendar
     tzids = set().union(*(part.tzids for part in parts)) - {""}
-    # Components of one UID may come from two calendars in one file, each with its own definitions.
-    zones = {tzid: one.zones[tzid] for one in (part.calendar for part in reversed(parts)) for tzid in one.zones}
-    zones = calendar.zones if all(part.calendar is calendar for part in parts) else zones
+    # Components of one UID may come from several calendars in one file, each with its own definitions. Only those that
+    # are named are looked up: a file may define a hundred thousand.
+    zones: dict[str, bytes] = {}
+    for one in {id(part.calendar): part.calendar for part in parts}.values():
+        for tzid in one.zones.keys() & tzids:
+            zones.setdefault(tzid, one.zones[tzid])
     head = f"BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:{PRODID}\r\n".encode()
     definitions = [zones[tzid] for tzid in sorted(tzids) if tzid in zones]
     body = b"".join((head, *definitions, *(part.body for part in parts), b"END:VCALENDAR\r\n"))

@@ -41,7 +41,8 @@ def load(ctx: Ctx, nodes: list[Node]) -> None:
         if feed is not None:
             url = address.link_of(base, feed, node.collection)
             node.published = url, url
-        elif key is not None:
+        elif key is not None and node.relation == "":
+            # To its owner alone: who has shared ownership now, and not later, must not know what the address will be.
             secret = address.offered(key, node.collection)
             node.published = "", address.link(base, secret, address.form_of(node.collection))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from dav.ical.lines import Component, Line
 from storage.records import SECRECY
 
@@ -14,16 +16,17 @@ def secrecy_of(calendar: Component) -> int:
     """Of a VCALENDAR: PRIVATE when all its components are, PUBLIC when all are, else CONFIDENTIAL; or of a VCARD."""
     if calendar.name != "VCALENDAR":
         return secrecy_of_lines(calendar.all("CLASS"))
-    found = {component_secrecy(calendar, item) for item in calendar.components if item.name != "VTIMEZONE"}
+    found = {secrecy for _, secrecy in secrecy_of_components(calendar)}
     return found.pop() if len(found) == 1 else CONFIDENTIAL if found else PUBLIC
 
 
-def component_secrecy(calendar: Component, component: Component) -> int:
-    """Of one component of a VCALENDAR."""
+def secrecy_of_components(calendar: Component) -> Iterator[tuple[Component, int]]:
+    """Of each component of a VCALENDAR but its zones, in order. In one pass: there may be thousands of overrides."""
     # CLIENT CalendarServer and old iCal: the whole calendar object says it.
-    whole = calendar.all("X-CALENDARSERVER-ACCESS")
-    own = component.all("CLASS")
-    return max(secrecy_of_lines(own), secrecy_of_lines(whole)) if own or whole else PUBLIC
+    whole = secrecy_of_lines(calendar.all("X-CALENDARSERVER-ACCESS"))
+    for component in calendar.components:
+        if component.name != "VTIMEZONE":
+            yield component, max(whole, secrecy_of_lines(component.all("CLASS")))
 
 
 def secrecy_of_lines(lines: list[Line]) -> int:

@@ -131,8 +131,8 @@ def handle(ctx: Ctx, aces: tuple[Ace, ...]) -> Response:
             raise DavError(403, d("allowed-principal"), "Sharing with everybody is switched off.")
         if person is None or person.mail:
             raise DavError(403, d("recognized-principal"), "An entry names a principal of this server.")
-        if person.account is not None and person.account.id == owner.id:
-            continue  # the owner has everything, whatever is said
+        if person.account is not None and person.account.id == owner.id and owner.kind != "group":
+            continue  # the owner has everything, whatever is said; the entry of a group is for its members
         address = href if person.account is None else ctx.urls.principal(person.account.name)
         name = "" if person.account is None else person.account.display_name
         given[person.grantee] = invite.Gift(person, level, address, name)

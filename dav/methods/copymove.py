@@ -8,17 +8,23 @@ from dav import access, conditions, shown, target, tree
 from dav.context import Ctx, Node, Request, Response
 from dav.derived import birthdays
 from dav.errors import DavError
+from dav.feeds.names import FROM, STATE
 from dav.headers import Preconditions, depth_of, destination, overwrite, preconditions
 from dav.methods import put
 from dav.methods.allow import KINDS_OF
 from dav.methods.delete import check_removable, is_mount, remove
 from dav.methods.mkcol import check_location, check_room
 from dav.names import d
+from dav.properties import dead
+from dav.sharing import requests
 from dav.target import Target
 from dav.urls import Place, encode_segment
 from storage import collections, locks, meetings, objects, properties
 from storage.errors import UidTaken
 from storage.records import Blob, Collection, ObjectRecord
+
+# What only the server writes among the dead properties of a collection.
+_SERVERS_OWN = frozenset({FROM, STATE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +231,8 @@ def _collection(ctx: Ctx, source: Target, there: Target, node: Node, parent: Nod
     inside = collections.descendants(ctx.conn, collection) if wanted.depth != "0" else []
     levels = 1 + max((one.path.count("/") - collection.path.count("/") for one in inside), default=0)
     renaming = wanted.moving and collection.area == into.area and collection.owner_id == into.owner_id
+    if wanted.moving and not renaming:
+        _check_leaving(ctx, node)
     # A move within a home makes no collection more, only perhaps a deeper one.
     check_room(ctx, there, 0 if renaming else 1 + len(inside), levels)
     if not renaming:
@@ -237,10 +245,24 @@ def _collection(ctx: Ctx, source: Target, there: Target, node: Node, parent: Nod
         _copy(ctx, node, into, there.place.name, wanted.depth != "0")
         if wanted.moving:
             birthdays.books_removed(ctx.conn, [collection, *inside], now_s=ctx.now_s)
+            requests.forget(ctx, [collection, *inside])
             collections.delete_collection(ctx.conn, collection, now_s=ctx.now_s)
     if wanted.moving:
         locks.remove_locks_below(ctx.conn, source.owner.id, source.place.area, source.path)
     return _answer(there, parent.href + encode_segment(there.place.name) + "/")
+
+
+def _check_leaving(ctx: Ctx, node: Node) -> None:
+    """Raises DavError(403) for a collection that may not leave its home: the last one for invitations, and one of which
+    the mover does not see all, since the rest would be lost.
+    """
+    assert node.collection is not None
+    if node.view is not None and tree.member_kind(node.collection) != "file":
+        raise access.denied(node.href, d("unbind"))
+    if node.kind == "calendar":
+        from dav.scheduling import deliver
+
+        deliver.check_calendar_removal(ctx, node)
 
 
 def _mount(ctx: Ctx, there: Target, node: Node, parent: Node) -> Response:
@@ -277,8 +299,9 @@ def _copy(ctx: Ctx, node: Node, into: Collection, name: str, whole: bool) -> Non
         description=front.description, time_zone=front.time_zone, time_zone_id=front.time_zone_id,
         components=collection.components, transparent=front.transparent, now_s=ctx.now_s,
     )  # fmt: skip
-    for key, value in properties.get_properties(ctx.conn, front.id).items():
-        properties.set_property(ctx.conn, new.id, key, value)
+    for key, value in dead.for_reader(node, properties.get_properties(ctx.conn, front.id)).items():
+        if key not in _SERVERS_OWN:  # of a followed calendar its address, which may be a secret
+            properties.set_property(ctx.conn, new.id, key, value)
     if not whole:
         return
     if node.view is None or tree.member_kind(collection) == "file":

@@ -9,7 +9,7 @@ from dav import access, conditions, target, tree, xml
 from dav.context import Ctx, Node, Request, Response, xml_response
 from dav.errors import DavError
 from dav.headers import Preconditions, depth_of, lock_token, preconditions, timeout
-from dav.locks import active_lock, lockdiscovery, path_of, root_href
+from dav.locks import active_lock, lockdiscovery, path_of, root_href, told_href
 from dav.methods.allow import not_allowed
 from dav.methods.put import etag_of, type_of_name
 from dav.multistatus import multistatus, status_response
@@ -141,7 +141,12 @@ def _conflicts(ctx: Ctx, asked: Asked, there: Target) -> Response | None:
     below = [lock for lock in found if not (asked.shared and lock.shared)]
     if not below:
         return None
-    hrefs_below = dict.fromkeys(root_href(ctx, lock, near) for lock in below[:100])
+    hrefs_below = dict.fromkeys(told_href(ctx, lock, near) for lock in below[:100])
+    hrefs_below.pop(there.node.href, None)
+    if not hrefs_below:
+        raise DavError(
+            423, d("no-conflicting-lock"), "Something in it is locked.", content=href_element(there.node.href)
+        )
     responses = [status_response(href, 423, d("no-conflicting-lock")) for href in hrefs_below]
     return multistatus([*responses, status_response(there.node.href, 424)])
 

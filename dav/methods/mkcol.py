@@ -153,7 +153,9 @@ def check_room(ctx: Ctx, there: Target, more: int = 1, levels: int = 1) -> None:
     if there.path.count("/") + levels > limits.depth:
         raise DavError(403, detail=f"Folders may nest {limits.depth} deep.")
     home = collections.home(ctx.conn, there.owner.id, there.place.area)
-    if len(collections.descendants(ctx.conn, home)) + more > limits.collections:
+    # What others put there by sharing it must not take the room for what is one's own.
+    own = sum(one.source_id is None for one in collections.descendants(ctx.conn, home))
+    if own + more > limits.collections:
         raise DavError(507, detail=f"An account may have {limits.collections} collections.")
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from dav import access, conditions, target, tree
 from dav.context import Ctx, Request, Response
 from dav.errors import DavError
-from dav.headers import Preconditions, Prefer, preconditions, prefer
+from dav.headers import Preconditions, Prefer, media_type, preconditions, prefer
 from dav.methods import actions
 from dav.methods.allow import KINDS_OF, not_allowed
 from dav.methods.get import of_member
@@ -21,6 +21,8 @@ from dav.scheduling import freebusy
 from dav.target import Target
 from dav.urls import HOME_AREAS, Place
 
+# The types that a browser sends for any page without asking the server first, and with the password that it remembers.
+_UNASKED = frozenset({"", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"})
 _ENDING = {"calendar": ".ics", "addressbook": ".vcf"}
 
 
@@ -32,7 +34,12 @@ class Post:
 
 
 def parse(request: Request) -> Post | freebusy.Asked | actions.Wanted | DavError:
-    """Raises DavError(415) for a coded body. What is wrong with a message for an outbox is told once there is one."""
+    """Raises DavError(415) for a coded body, DavError(403) for what a page elsewhere has a browser send. What is wrong
+    with a message for an outbox is told once there is one.
+    """
+    elsewhere = request.header("sec-fetch-site") in ("cross-site", "same-site")
+    if elsewhere and media_type(request.header("content-type")) in _UNASKED:
+        raise DavError(403, detail="A page elsewhere may not send this.")
     if request.place.path == "outbox" and request.place.area == "calendars":
         try:
             return freebusy.parse(request)

@@ -21,7 +21,7 @@ from dav.names import c, cr, d
 from dav.urls import Place, encode_segment
 from dav.vcard import INDEXED_CHARS_MAX, check_card, index_card
 from dav.xml import href_element
-from storage import objects, overlays
+from storage import accounts, objects, overlays
 from storage.errors import UidTaken
 from storage.records import Blob, Collection, ObjectIndex, ObjectRecord
 
@@ -261,6 +261,7 @@ def _store_shared(ctx: Ctx, parent: Node, name: str, existing: ObjectRecord | No
         body, overlay = privacy.absorb(sent, old, view)
     except privacy.Refused:
         raise access.denied(href, d("write-content")) from None
+    _check_room(ctx, existing, overlay)
     if body != payload.body or payload.blob is not None:
         described = describe(kind, body, ctx.config, ctx.now_s)
         payload = Payload(body, None, etag_of(body), payload.content_type, described, None)
@@ -282,6 +283,19 @@ def _store_shared(ctx: Ctx, parent: Node, name: str, existing: ObjectRecord | No
         record=replace(stored.record, etag=privacy.shown_etag(stored.record.etag, view, digest), schedule_tag=tag),
         altered=altered,
     )
+
+
+def _check_room(ctx: Ctx, existing: ObjectRecord | None, overlay: bytes) -> None:
+    """What is kept beside somebody else's object counts for whoever keeps it. Raises DavError(507). Two statements, and
+    only where there is a quota: as of dead properties, nothing else has to add them up.
+    """
+    account = ctx.account
+    if not overlay or account.quota_bytes is None:
+        return
+    used = accounts.usage_bytes(ctx.conn, account.id)
+    used += overlays.used_bytes(ctx.conn, account.id, without=0 if existing is None else existing.id)
+    if used + len(overlay) > account.quota_bytes:
+        raise DavError(507, d("quota-not-exceeded"), "The account's quota is used up.")
 
 
 def stored_node(ctx: Ctx, parent: Node, stored: Stored) -> Node:

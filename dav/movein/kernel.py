@@ -27,6 +27,7 @@ from dav.config import Config
 from dav.context import Ctx, Request
 from dav.derived import birthdays
 from dav.errors import DavError
+from dav.feeds.fetch import BadUrl, checked_url
 from dav.ical.rules import MAIN_COMPONENTS
 from dav.ical.tz import named_zone
 from dav.mail.texts import language_of
@@ -273,9 +274,8 @@ class _Run:
             ctx = self._ctx(conn, account)
             if there.properties:
                 home = collections.home(conn, account.id, "calendars")
-                for name, text in there.properties.items():
-                    if len(text.encode()) <= self.config.limits.property_bytes:
-                        properties.set_property(conn, home.id, name, text, object_id=_OF_PRINCIPAL)
+                for name, text in props.dead(there.properties, self.config.limits):
+                    properties.set_property(conn, home.id, name, text, object_id=_OF_PRINCIPAL)
             if there.booking is not None and itip.get_booking(conn, account.id) is None:
                 mode, conflicts, days = there.booking
                 if mode in BOOKING_MODES and conflicts in BOOKING_CONFLICTS and 1 <= days <= _HORIZON_DAYS_MAX:
@@ -445,7 +445,7 @@ class _Run:
         account = target.account
         with transaction(self.store, write=True) as conn:
             home = collections.home(conn, account.id, area)
-            if len(collections.descendants(conn, home)) >= limits.collections:
+            if sum(one.source_id is None for one in collections.descendants(conn, home)) >= limits.collections:
                 raise DavError(507, detail=f"An account may have {limits.collections} collections.")
             parent, _ = collections.resolve(conn, account.name, area, above)
             if parent is None:
@@ -465,8 +465,12 @@ class _Run:
         feeds = self.config.feeds
         if not found.url or not feeds.followed or feeds_in.count_of(conn, account.id) >= feeds.followed_most:
             raise DavError(403, detail="What it follows cannot be followed here: feeds.followed, feeds.followed_most.")
+        try:
+            url = checked_url(found.url)
+        except BadUrl as error:
+            raise DavError(403, detail=str(error)) from None
         return feeds_in.follow(
-            conn, account.id, found.url, name=name, display_name=found.display_name, strip=found.strip,
+            conn, account.id, url, name=name, display_name=found.display_name, strip=found.strip,
             interval_s=found.interval_s, transparent=found.transparent is not False, next_s=self.now_s,
             now_s=self.now_s,
         )  # fmt: skip
@@ -838,9 +842,8 @@ class _Run:
         )  # fmt: skip
         if target.kind == "addressbook" and isinstance(ready.body, bytes):
             birthdays.card_written(conn, self.config, target.collection, name, ready.body, now_s=self.now_s)
-        for key, text in list(ready.properties.items())[: self.config.limits.properties]:
-            if len(text.encode()) <= self.config.limits.property_bytes:
-                properties.set_property(conn, target.collection.id, key, text, object_id=record.id)
+        for key, text in props.dead(ready.properties, self.config.limits):
+            properties.set_property(conn, target.collection.id, key, text, object_id=record.id)
         return record
 
     def _pretend(self, conn: Conn | None, target: _Target, ready: _Ready, name: str) -> ObjectRecord:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 from dav import xml
-from dav.config import Config
+from dav.config import Config, Limits
 from dav.errors import DavError
 from dav.ical.tz import named_zone
 from dav.movein.source import SourceCollection
@@ -53,6 +55,21 @@ def wanted(
         href = f'<D:href xmlns:D="DAV:">{xml.escape(found.url)}</D:href>'
         made[cs("source")] = element(cs("source"), href, raw=True)
     return list(made.items()), refused
+
+
+def dead(found: Mapping[str, str], limits: Limits) -> Iterator[tuple[str, str]]:
+    """(name, XML) of those that can be kept as they are: each text is one element of its name, and nothing beside it.
+
+    They are written into answers as they stand, and somebody else may have written the source.
+    """
+    for name, text in list(found.items())[: limits.properties]:
+        try:
+            sent = _parsed(text)
+        except DavError:
+            continue
+        kept = xml.serialise(sent)
+        if sent.tag == name and len(kept.encode()) <= limits.property_bytes:
+            yield name, kept
 
 
 def element(name: str, content: str, *, raw: bool = False) -> xml.Element:

@@ -31,7 +31,7 @@ _COLOUR = re.compile(r"#[0-9A-Fa-f]{6}(?:[0-9A-Fa-f]{2})?")
 _DEPTH_MAX = 6
 _FOLDERS_MAX = 100_000
 _LISTED_BYTES_MAX = 1024 * 1024 * 1024
-# What a repository's own configuration could run or reach is switched off.
+# What a repository's own configuration could run or reach is switched off, here and in _environment().
 _GIT = ("git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "safe.directory=*",
         "-c", "protocol.allow=never")  # fmt: skip
 
@@ -239,7 +239,8 @@ def _run(git_dir: Path, *arguments: str, failing: bool = False, work_tree: Path 
 def _environment() -> dict[str, str]:
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     return {**kept, "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "GIT_TERMINAL_PROMPT": "0",
-            "GIT_NO_LAZY_FETCH": "1"}  # fmt: skip
+            # A repository may allow itself a protocol, and name a program for it; what stands here it cannot undo.
+            "GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": ""}  # fmt: skip
 
 
 def _settings(git_dir: Path, place: Path, entries: list[_Entry]) -> dict[str, str]:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 from dav import shown
 from dav.context import Ctx, Node
+from dav.names import cs
 from storage import collections, properties
 
 # Those of a principal are kept with its calendar home, under an object number that no object has.
 _OF_PRINCIPAL = -1
+_SOURCE = cs("source")
+_PASSWORD = re.compile(r"//[^/<>\s]*@")
 
 
 def key_of(ctx: Ctx, node: Node) -> tuple[int, int]:
@@ -24,6 +29,16 @@ def current(ctx: Ctx, node: Node) -> dict[str, str]:
     """Name → XML of a node's dead properties, read now."""
     collection_id, object_id = key_of(ctx, node)
     return properties.get_properties(ctx.conn, collection_id, object_id=object_id)
+
+
+def for_reader(node: Node, found: dict[str, str]) -> dict[str, str]:
+    """What of a collection's dead properties is for whoever reads them: the password in the address of a subscription
+    is its owner's alone.
+    """
+    source = found.get(_SOURCE)
+    if source is None or node.relation == "" or not _PASSWORD.search(source):
+        return found
+    return {name: xml for name, xml in found.items() if name != _SOURCE}
 
 
 def load(ctx: Ctx, nodes: list[Node]) -> None:
@@ -47,7 +62,7 @@ def load(ctx: Ctx, nodes: list[Node]) -> None:
         found = properties.get_many(ctx.conn, list(above))
         for collection_id, inside in above.items():
             for node in inside:
-                node.dead = found.get(collection_id, {})
+                node.dead = for_reader(node, found.get(collection_id, {}))
     for collection_id, inside in members.items():
         _load_members(ctx, collection_id, inside)
 

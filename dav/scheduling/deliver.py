@@ -21,7 +21,7 @@ from dav.ical.recur import CalendarObject
 from dav.mail import can_mail
 from dav.methods import put as puts
 from dav.names import c
-from dav.scheduling import arrive, behalf, booking, implicit
+from dav.scheduling import arrive, behalf, booking, groups, implicit
 from dav.scheduling.addresses import mail_of
 from dav.scheduling.model import Itip, ItipError, SchedulingObject, read_itip, read_object, scheduling_object
 from dav.scheduling.places import Seat, here, invited_to, seats, who_of
@@ -46,6 +46,9 @@ ROUNDS_MAX = 6
 LOCK_TRIES = 5
 # How often the first of several mails about one meeting may be held back by the next one, in times settle_seconds.
 _SETTLE_TIMES_MAX = 10
+
+# What an organizer sends.
+_TO_GUESTS = ("REQUEST", "ADD", "CANCEL")
 
 _log = logging.getLogger("davenport.scheduling")
 
@@ -89,6 +92,8 @@ class Desk:
     statuses: dict[str, str] = field(default_factory=dict)
     replies: list[Message] = field(default_factory=list)
     _people: dict[str, Account | None] = field(default_factory=dict)
+    # Group accounts whose members are invited in their place.
+    _teams: dict[int, tuple[Account, ...]] = field(default_factory=dict)
     _waiting: list[tuple[Who, Message]] = field(default_factory=list)
     _mails: list[tuple[Who, Message]] = field(default_factory=list)
     _items: list[tuple[Seat, bytes]] = field(default_factory=list)
@@ -134,6 +139,25 @@ class Desk:
             found = here(self.env, sorted(unknown))
             self._people.update({address: found.get(address) for address in unknown})
 
+    def expanded(self, who: Who, old: SchedulingObject | None, new: SchedulingObject) -> SchedulingObject:
+        """An organizer's object with lines for the members of the groups that are invited; itself when there are none.
+
+        old: what was stored.
+        """
+        guests = new.all_attendees()
+        self._look_up(guests)
+        invited = {address: account for address in guests if (account := self._people[address]) is not None}
+        self._learn_teams(who, invited.values())
+        teams = {address: self._teams[one.id] for address, one in invited.items() if one.id in self._teams}
+        if not teams and not any(line.param("MEMBER") for lines in guests.values() for _, line in lines):
+            return new
+        return groups.expanded(self.env, who, old, new, teams)
+
+    def _learn_teams(self, who: Who, people: Iterable[Account]) -> None:
+        unknown = [account for account in people if account.kind == "group" and account.id not in self._teams]
+        if unknown:
+            self._teams.update(groups.members_of(self.env, who, unknown))
+
     # ---- rounds ----
 
     def run(self, after_first: Callable[[], None] | None = None) -> None:
@@ -144,6 +168,7 @@ class Desk:
                 self._look_up(message.recipient for _, message in now)
                 own = {copy.seat.account.id for copy in self.copies.values()}
                 people = {found.id: found for _, m in now if (found := self._people[m.recipient]) is not None}
+                self._learn_teams(now[0][0], people.values())
                 self.open(account for key, account in people.items() if key not in own)
                 for sender, message in now:
                     self._one(sender, message)
@@ -159,6 +184,10 @@ class Desk:
         account = self._people[message.recipient]
         if account is None:
             self._outside(sender, message)
+            return
+        if account.id in self._teams and message.method in _TO_GUESTS and self.copies[account.id].record is None:
+            if not message.quiet:
+                self._note(message.recipient, groups.PASSED_ON)
             return
         calendar = self._as_written(message)
         try:
@@ -416,7 +445,12 @@ def put(
     if implicit.role_of(new, who) and (existing is None or existing.schedule_tag is None):
         plan = _of_other_copy(ctx, owner, existing, new, who, options)
     if plan is None:
-        plan = implicit.plan_put(old, new, who, options)
+        whole = new
+        if _is_invitation(old, new, who, options):
+            whole = desk.expanded(who, old, new)
+        plan = implicit.plan_put(old, whole, who, options)
+        if whole is not new:
+            plan = replace(plan, altered=True)
     if plan.role == "attendee" and owner.kind in booking.KINDS:
         plan = booking.overruled(plan, old, who, actor or who)
     # As it came, to the byte: what we read and write again may lack what stood outside the calendar.
@@ -436,6 +470,13 @@ def put(
     stored = _store(ctx, parent, name, existing, payload, described, plan, body)
     desk.settle()
     return stored
+
+
+def _is_invitation(old: SchedulingObject | None, new: SchedulingObject, who: Who, options: Options) -> bool:
+    """Whether an organizer stores what he invites to, here and now."""
+    if options.silent or implicit.role_of(new, who) != "organizer":
+        return False
+    return old is not None or not options.imports or not implicit.is_import(new, who, options.now_s)
 
 
 def _reread(body: bytes) -> CalendarObject:

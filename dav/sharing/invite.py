@@ -62,6 +62,8 @@ def give(desk: Desk, owner: Account, source: Collection, gift: Gift, *, ask: boo
         outside.publish(desk, owner, source, share, before)
     if ask and account is not None:
         _invite(desk, owner, source, share)
+    if before is not None and before.access != share.access and account is not None:
+        _tell_level(desk, owner, source, share)
     if before is None or (before.access, before.state) != (share.access, share.state):
         desk.note(source, "shared", detail=f"{name_of(share, account)}: {share.access}, {share.state}")
     return share
@@ -152,14 +154,21 @@ def _name(desk: Desk, account: Account | None) -> str:
 
 def _invite(desk: Desk, owner: Account, source: Collection, share: Share) -> None:
     """A notice for everybody who is to say yes or no."""
+    _notify(desk, owner, source, share, "pending")
+
+
+def _tell_level(desk: Desk, owner: Account, source: Collection, share: Share) -> None:
+    """The level has changed: a notice for everybody who has said yes, with the level of now; nothing is asked."""
+    _notify(desk, owner, source, share, "accepted")
+
+
+def _notify(desk: Desk, owner: Account, source: Collection, share: Share, state: str) -> None:
     people = _concerned(desk, share)
-    waiting = {account_id for account_id, state in _states(desk, share, people).items() if state == "pending"}
+    which = {account_id for account_id, said in _states(desk, share, people).items() if said == state}
     bodies = {
-        account.id: notices.invitation(
-            desk, share, source, owner, sharee=_sharee(desk, share, account), state="pending"
-        )
+        account.id: notices.invitation(desk, share, source, owner, sharee=_sharee(desk, share, account), state=state)
         for account in people.values()
-        if account.id in waiting and account.id != owner.id
+        if account.id in which and account.id != owner.id
     }
     notices.put(desk, share.key, notices.INVITE, source, bodies)
 

@@ -429,3 +429,10 @@ def test_https_does_not_lead_to_http_unless_that_is_allowed(tmp_path: Path, monk
 
     target: list[str] = []
     play(lambda path, fields: redirect(302, target[0]), scene, tls=tls)
+
+
+def test_compressed_pieces_that_hold_nothing_come_to_an_end() -> None:
+    empty = gzip.compress(b"")
+    assert "too many" in str(failure(lambda path, fields: ok(empty * 1000, "Content-Encoding: gzip")))
+    some = b"".join(gzip.compress(BODY[at : at + 20]) for at in range(0, len(BODY), 20))
+    assert fetched(lambda path, fields: ok(some, "Content-Encoding: gzip"))[0].body == BODY

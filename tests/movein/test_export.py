@@ -240,6 +240,35 @@ def test_an_export_that_somebody_else_wrote_cannot_do_harm(here: Here, tmp_path:
     assert here.account("alice").kind == "individual"
 
 
+def test_what_an_export_says_of_a_member_is_one_element_of_its_name_or_nothing(here: Here, tmp_path: Path) -> None:
+    good = '<x:good xmlns:x="urn:x">kept</x:good>'
+    texts = {
+        "{urn:x}good": good, "{urn:x}torn": '</D:prop><x:torn xmlns:x="urn:x"/>', "{urn:x}open": "<open",
+        "{urn:x}other": "<other/>", "{urn:x}two": '<x:two xmlns:x="urn:x"/><y/>',
+        "{urn:x}big": f'<x:big xmlns:x="urn:x">{"x" * here.config.limits.property_bytes}</x:big>',
+        "{urn:x}said": '<?xml version="1.0"?><!-- a --><x:said xmlns:x="urn:x"/><?p i?>',
+    }  # fmt: skip
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("account.json", json.dumps({"davenport": 1, "name": "alice", "properties": texts}))
+        archive.writestr("calendars/c.json", '{"kind": "calendar"}')
+        archive.writestr("calendars/c/a.ics", event("a"))
+        line = {"path": "calendars/c/a.ics", "properties": texts}
+        archive.writestr("members.jsonl", json.dumps(line) + "\n")
+        archive.writestr("calendars/f.json", '{"kind": "feed", "feed": {"url": "https://[/a.ics"}}')
+    report = here.bring(files.source_of([path], here.config, into="alice"), Options(into="alice", create_accounts=True))
+    assert report.counts["left"] == 1, "what no address is"
+    with transaction(here.store) as conn:
+        made, _ = collections.resolve(conn, "alice", "calendars", "c")
+        home = collections.home(conn, here.account("alice").id, "calendars")
+        assert made is not None
+        record = objects.object_by_name(conn, made.id, "a.ics")
+        assert record is not None
+        kept = {"{urn:x}good": good, "{urn:x}said": '<x:said xmlns:x="urn:x"/>'}
+        assert properties.get_properties(conn, made.id, object_id=record.id) == kept
+        assert properties.get_properties(conn, home.id, object_id=-1) == kept
+
+
 @pytest.mark.parametrize("name", ["a", "ä b", "a/b", "..", ".x", "x.", " x ", "a%41", "a:b", "\n", "x" * 500, "CON"])
 def test_names_in_the_zip_can_be_read_back(name: str) -> None:
     from urllib.parse import unquote

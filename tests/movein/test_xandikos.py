@@ -163,6 +163,30 @@ def test_a_repository_cannot_make_git_run_anything(here: Here, tmp_path: Path) -
     assert not evil.exists()
 
 
+@pytest.mark.parametrize("old_git", [False, True])
+def test_what_a_repository_lacks_is_not_fetched_by_a_program_that_it_names(
+    here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old_git: bool
+) -> None:
+    there = tmp_path / "alice" / "calendars" / "work"
+    repository(there, {"a.ics": event("a"), "b.ics": event("b")}, type="calendar")
+    (blob,) = (line.split()[1] for line in git(there, "ls-files", "-s").splitlines() if line.endswith("a.ics"))
+    (there / ".git" / "objects" / blob[:2] / blob[2:]).unlink()
+    evil = tmp_path / "evil"
+    for key, value in {
+        "core.repositoryformatversion": "1", "extensions.partialClone": "origin", "remote.origin.promisor": "true",
+        "remote.origin.url": str(there), "remote.origin.uploadpack": f"touch {evil}; git-upload-pack",
+        "protocol.file.allow": "always",
+    }.items():  # fmt: skip
+        git(there, "config", key, value)
+    if old_git:  # before 2.45 it does not know that it is not to fetch
+        environment = {name: value for name, value in xandikos._environment().items() if "LAZY" not in name}
+        monkeypatch.setattr(xandikos, "_environment", lambda: environment)
+    report = bring(here, tmp_path)
+    assert not evil.exists()
+    assert report.counts["left"] == 1
+    assert list(here.bodies("alice", "calendars", "work")) == ["b.ics"]
+
+
 def test_an_object_that_is_too_large_is_reported_and_the_next_one_comes(here: Here, tmp_path: Path) -> None:
     big = event("a", "x" * 3000)
     repository(tmp_path / "alice/calendars/work", {"a.ics": big, "b.ics": event("b")})

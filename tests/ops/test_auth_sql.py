@@ -9,7 +9,7 @@ import secrets
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import pytest
 import sqlalchemy as sa
 
 from dav.auth import schemes, sql
-from dav.auth.backend import BackendDown, Credentials, HashPool, Identity, PersonUnclear, Refusal, Tools
+from dav.auth.backend import BackendDown, Credentials, HashPool, Identity, PersonUnclear, Refusal, TellsGroups, Tools
 from dav.auth.cache import CredentialCache, RefusedCache
 from dav.config import AuthSqlConfig, Config, ConfigError, load
 from storage import mailbase
@@ -66,6 +66,10 @@ class Asked:
 
     def lookup(self, name: str) -> Identity | Refusal | None:
         return asyncio.run(self.backend.lookup(name))
+
+    def lists(self) -> Mapping[str, tuple[str, ...]] | None:
+        assert isinstance(self.backend, TellsGroups)
+        return asyncio.run(self.backend.groups())
 
     def close(self) -> None:
         asyncio.run(self.backend.close())
@@ -646,3 +650,47 @@ def test_urls_are_read_and_a_relative_file_counts_from_the_settings(tmp_path: Pa
         ("", ""),
     ):
         assert load(str(file), {"DAVENPORT_AUTH_SQL_URL": given}).auth_sql.url == read
+
+
+# --- lists ------------------------------------------------------------------------------------------------------------
+
+
+@every_stack
+def test_aliases_with_several_targets_are_the_lists_of_a_stack(db: MailDb, name: str, ask: Make) -> None:
+    stack(db, name)
+    preset = name.removesuffix("-old")
+    assert ask(preset, group_accounts=True).lists() == {"team@x.example": (ALICE, BOB)}
+    assert ask(preset).lists() is None
+
+
+def test_lists_are_read_page_by_page_and_none_is_cut(tmp_path: Path) -> None:
+    db = MailDb(f"sqlite:///{tmp_path}/many.sqlite")
+    STACKS["iredmail"](db)
+    row = {"is_list": 1}
+    for number in range(300):
+        members = ({"address": f"l{number:03}@x.example", "forwarding": f"p{n}@x.example"} | row for n in range(7))
+        db.add("forwardings", *members)
+    one = Asked(db.url, "iredmail", group_accounts=True)
+    found = one.lists()
+    one.close()
+    assert found is not None
+    assert len(found) == 301
+    assert {len(targets) for address, targets in found.items() if address.startswith("l")} == {7}
+
+
+def test_too_many_lists_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    db = MailDb(f"sqlite:///{tmp_path}/many.sqlite")
+    STACKS["postfixadmin"](db)
+    db.add("alias", {"address": "all@x.example", "goto": f"{ALICE}\n{BOB}", "domain": "x.example", "active": True})
+    one = Asked(db.url, "postfixadmin", group_accounts=True)
+    assert one.lists() == {f"{name}@x.example": (ALICE, BOB) for name in ("all", "team")}
+    monkeypatch.setattr(sql, "GROUPS_MAX", 1)
+    assert one.lists() is None
+    one.close()
+
+
+def test_own_queries_know_no_lists() -> None:
+    with pytest.raises(ConfigError, match="preset"):
+        sql.make(tools_for(replace(Config(), auth_sql=AuthSqlConfig(
+            url="sqlite:////x", password_query="SELECT :user AS user, '' AS password", group_accounts=True
+        ))))  # fmt: skip

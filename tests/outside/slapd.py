@@ -19,6 +19,7 @@ CONF = """
 include /etc/ldap/schema/core.schema
 include /etc/ldap/schema/cosine.schema
 include /etc/ldap/schema/inetorgperson.schema
+include /etc/ldap/schema/nis.schema
 attributetype ( 1.3.6.1.4.1.99999.1 NAME 'proxyAddresses' EQUALITY caseIgnoreMatch
   SYNTAX 1.3.6.1.4.1.1466.115.121.1.15 )
 attributetype ( 1.3.6.1.4.1.99999.2 NAME 'mailAlternateAddress' EQUALITY caseIgnoreIA5Match
@@ -139,6 +140,28 @@ dn: cn=calendars,{base}
 objectClass: groupOfNames
 cn: calendars
 member: uid=alice,ou=people,{base}
+
+dn: ou=groups,{base}
+objectClass: organizationalUnit
+ou: groups
+
+dn: cn=names,ou=groups,{base}
+objectClass: groupOfNames
+cn: names
+member: uid=alice,ou=people,{base}
+member: uid=bob,ou=people,{base}
+
+dn: cn=Büro,ou=groups,{base}
+objectClass: groupOfUniqueNames
+cn: Büro
+uniqueMember: uid=alice,ou=people,{base}
+uniqueMember: uid=zoë,ou=people,{base}
+
+dn: cn=unix,ou=groups,{base}
+objectClass: posixGroup
+cn: unix
+gidNumber: 2000
+memberUid: alice
 
 dn: ou=elsewhere,{base}
 objectClass: referral

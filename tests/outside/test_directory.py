@@ -10,15 +10,20 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dav import provision
 from dav.auth.backend import BackendDown, Credentials, Identity, Refusal
 from dav.auth.ldap import Ldap
 from dav.auth.pam import Pam
-from dav.config import AuthLdapConfig, AuthPamConfig
+from dav.auth.refresh import refresh_people
+from dav.config import AuthLdapConfig, AuthPamConfig, Config, DatabaseConfig
+from storage import accounts, groups, migrate
+from storage.engine import transaction
 
 from ..authority import AUDIENCE, Authority
 from ..certificates import make_certificates
@@ -41,11 +46,15 @@ def slapd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slapd]:
 
 
 def ldap(slapd: Slapd, **changes: Any) -> Ldap:
+    return Ldap(config_of(slapd, **changes))
+
+
+def config_of(slapd: Slapd, **changes: Any) -> AuthLdapConfig:
     values: dict[str, Any] = {
         "url": (slapd.ldaps,), "ca_file": str(slapd.ca), "base": f"ou=people,{BASE}",
         "bind_dn": SERVICE, "bind_password": SERVICE_PASSWORD,
     }  # fmt: skip
-    return Ldap(AuthLdapConfig(**{**values, **changes}))
+    return AuthLdapConfig(**{**values, **changes})
 
 
 def check(back_end: Ldap | Pam, login: str, password: str) -> Identity | Refusal:
@@ -132,6 +141,60 @@ def test_a_group_of_which_only_its_own_entry_tells_counts(slapd: Slapd) -> None:
     wanted = ldap(slapd, group=f"cn=calendars,{BASE}")
     assert isinstance(check(wanted, "alice", ALICE), Identity)
     assert check(ldap(slapd, group=f"cn=nosuch,{BASE}"), "alice", ALICE) is Refusal.WRONG
+
+
+GROUPS = {"group_accounts": "{cn}@lab.example", "group_base": f"ou=groups,{BASE}"}
+
+
+def groups_of(answer: Identity | Refusal | None) -> set[str] | None:
+    assert isinstance(answer, Identity), answer
+    return None if answer.groups is None else set(answer.groups)
+
+
+def test_groups_that_the_persons_entry_does_not_name_are_searched(slapd: Slapd) -> None:
+    # The three are loaded before the memberof overlay could see them.
+    back_end = ldap(slapd, **GROUPS)
+    found = {"names@lab.example", "Büro@lab.example", "unix@lab.example"}
+    at_sign_in = groups_of(check(back_end, "alice", ALICE))
+    assert at_sign_in is not None
+    assert found <= at_sign_in
+    assert groups_of(asyncio.run(ldap(slapd, **GROUPS).lookup("alice@lab.example"))) == at_sign_in
+    assert groups_of(check(back_end, "zoë", "pässwörd")) == {"Büro@lab.example"}
+    # Who may not sign in as the search's account reads nothing here, so nothing is known of groups, and none is lost.
+    changes = {"base": "", "bind_dn": "", "bind_password": "", "user_dn": f"uid={{local}},ou=people,{BASE}"}
+    assert groups_of(check(ldap(slapd, **GROUPS, **changes), "bob", "bob's password")) is None
+    assert groups_of(check(ldap(slapd, **(GROUPS | {"group_base": "ou=nosuch,dc=x"})), "alice", ALICE)) is None
+    assert check(back_end, "alice", "another") is Refusal.WRONG
+
+
+def test_the_hourly_job_follows_the_groups_of_the_directory(slapd: Slapd, tmp_path: Path) -> None:
+    settings = replace(
+        Config(),
+        database=DatabaseConfig(url=f"sqlite:///{tmp_path / 'store.sqlite'}", files=str(tmp_path / "files")),
+        auth=replace(Config().auth, backends=("ldap",)),
+        auth_ldap=config_of(slapd, **GROUPS),
+    )
+    store = provision.open_store(settings)
+    try:
+        migrate.upgrade(store, version="test")
+        with transaction(store, write=True) as conn:
+            bob = provision.provision(conn, "bob@lab.example", now_s=1)
+            team = accounts.create_account(conn, "names@lab.example", kind="group", now_s=1)
+            other = accounts.create_account(conn, "büro@lab.example", kind="group", now_s=1)
+
+        def members() -> list[list[int]]:
+            assert refresh_people(store, settings, 2) is not None
+            with transaction(store) as conn:
+                return [[one.id for one in groups.members_of(conn, group.id)] for group in (team, other)]
+
+        assert members() == [[bob.id], []]
+        group = f"dn: cn=Büro,ou=groups,{BASE}\nchangetype: modify\n"
+        slapd.modify(group + f"add: uniqueMember\nuniqueMember: uid=bob,ou=people,{BASE}\n")
+        assert members() == [[bob.id], [bob.id]]
+        slapd.modify(group + f"delete: uniqueMember\nuniqueMember: uid=bob,ou=people,{BASE}\n")
+        assert members() == [[bob.id], []]
+    finally:
+        store.close()
 
 
 def test_a_template_needs_no_service_account(slapd: Slapd) -> None:

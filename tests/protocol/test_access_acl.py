@@ -6,7 +6,7 @@ import pytest
 
 from dav.config import DirectoryConfig, SharingConfig
 from dav.names import c, d
-from storage import accounts, groups
+from storage import accounts, collections, groups
 from storage.engine import transaction
 from tests.dsl import Answer, Client, Server, element, event
 from tests.protocol.conftest import Serve
@@ -230,3 +230,24 @@ def test_a_list_costs_a_home_one_statement_however_many_calendars(alice: Client,
         alice.mkcalendar(f"/dav/calendars/alice/{number}/")
         set_acl(alice, ace(BOB, READ), path=f"/dav/calendars/alice/{number}/")
     assert len(set(found)) == 1
+
+
+def test_what_a_group_shares_with_itself_is_an_entry_like_others(server: Server, alice: Client, bob: Client) -> None:
+    with transaction(server.store, write=True) as conn:
+        team = accounts.create_account(conn, "team", kind="group", now_s=1)
+        groups.add_member(conn, team.id, account_of(bob).id, now_s=1)
+        home = collections.home(conn, team.id, "calendars")
+        collections.create_collection(conn, home, "calendar", kind="calendar", now_s=1)
+    share(server.store, team, "owner", owner="team")
+    mount = mount_of(bob, owner="team")
+    (props,) = bob.propfind(mount, [d("acl")]).values()
+    there = [ace for ace in props[d("acl")] if ace.find(d("protected")) is None]
+    assert [ace.findtext(f"{d('principal')}/{d('href')}") for ace in there] == ["/dav/principals/team/"]
+    entries = "".join(
+        f"<D:ace><D:principal><D:href>/dav/principals/{name}/</D:href></D:principal>"
+        f"<D:grant><D:privilege><D:{privilege}/></D:privilege></D:grant></D:ace>"
+        for name, privilege in (("team", "all"), ("alice", "read"))
+    )
+    assert bob.request("ACL", mount, element("D:acl", entries)).status == 200
+    assert bob.get(mount).status == 200
+    assert alice.get(mount_of(alice, owner="team")).status == 200

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from dav.config import Config, SharingConfig
+from dav.config import Config, Limits, SharingConfig
+from dav.feeds.names import FROM, STATE
 from dav.jobs import classify
 from dav.names import c, d
-from storage import accounts, groups, objects, proxies
+from storage import accounts, collections, feeds_in, groups, objects, properties, proxies
 from storage.engine import Store, transaction
 from storage.schema import objects as table
 from tests.dsl import Client, Server, card, element, event
@@ -279,3 +280,156 @@ def test_the_time_of_others_is_not_ones_own(server: Server, alice: Client, bob: 
     body = element("C:free-busy-query", '<C:time-range start="20261201T000000Z" end="20261202T000000Z"/>')
     assert "FREEBUSY" not in bob.report("/dav/calendars/bob/", body, depth="1").text.replace("VFREEBUSY", "")
     assert "FREEBUSY" in bob.report(mount_of(bob), body, depth="1").text.replace("VFREEBUSY", "")
+
+
+# ---- what is in the way of somebody who does not see it ----
+
+
+@pytest.mark.parametrize("role", ["write", "delegate"])
+def test_a_lock_on_what_is_hidden_is_in_the_way_and_not_named(
+    server: Server, alice: Client, bob: Client, role: str
+) -> None:
+    alice.put(f"{OWN}hiddenname.ics", secret_event("hidden", "word", "PRIVATE"))
+    alice.put(f"{OWN}seen.ics", event("seen"))
+    if role == "delegate":
+        with transaction(server.store, write=True) as conn:
+            proxies.add_proxy(conn, account_of(alice).id, account_of(bob).id, writes=True)
+    else:
+        share(server.store, account_of(bob), role)
+    bases = [OWN] if role == "delegate" else [OWN, mount_of(bob)]
+    assert alice.lock(f"{OWN}hiddenname.ics").status == 200
+    for base in bases:
+        answers = [bob.lock(base, depth="infinity")]
+        if role == "delegate":
+            answers += [bob.delete(base), bob.move(base, "/dav/calendars/alice/else/")]
+        for answer in answers:
+            assert answer.status == 423
+            assert answer.error_hrefs == [base]
+            assert "hiddenname" not in said(answer)
+    assert alice.lock(f"{OWN}seen.ics").status == 200
+    for base in bases:
+        answer = bob.lock(base, depth="infinity")
+        assert answer.responses[f"{base}seen.ics"].status == 423
+        assert "hiddenname" not in said(answer)
+
+
+def test_a_calendar_does_not_leave_its_home_by_somebody_who_does_not_see_all_of_it(
+    server: Server, alice: Client, bob: Client
+) -> None:
+    with transaction(server.store, write=True) as conn:
+        proxies.add_proxy(conn, account_of(alice).id, account_of(bob).id, writes=True)
+    second = "/dav/calendars/alice/second/"
+    assert alice.mkcalendar(second).status == 201
+    assert alice.put(f"{second}hidden.ics", secret_event("hidden", "word", "PRIVATE")).status == 201
+    answer = bob.move(second, "/dav/calendars/bob/mine/")
+    assert (answer.status, answer.condition) == (403, d("need-privileges"))
+    assert alice.get(f"{second}hidden.ics").status == 200
+    assert bob.move(second, "/dav/calendars/alice/renamed/").status == 201
+    assert alice.get("/dav/calendars/alice/renamed/hidden.ics").status == 200
+
+
+def test_the_last_calendar_for_invitations_does_not_move_to_another_home(store: Store) -> None:
+    server = Server(store, Config(sharing=SharingConfig(administrators="all")))
+    try:
+        server.account("alice")
+        boss = account_of(server.account("boss"))
+        with transaction(store, write=True) as conn:
+            accounts.update_account(conn, boss.id, admin=True)
+        with transaction(store) as conn:
+            found = accounts.account_by_id(conn, boss.id)
+        assert found is not None
+        admin = server.client(found)
+        answer = admin.move(OWN, "/dav/calendars/boss/taken/")
+        assert (answer.status, answer.condition) == (403, c("default-calendar-needed"))
+        assert admin.mkcalendar("/dav/calendars/alice/second/").status == 201
+        assert admin.move(OWN, "/dav/calendars/boss/taken/").status == 201
+    finally:
+        server.close()
+
+
+def test_what_is_kept_beside_somebody_elses_event_counts_for_whoever_keeps_it(
+    server: Server, alice: Client, bob: Client
+) -> None:
+    share(server.store, account_of(bob), "write")
+    mount = mount_of(bob)
+    for name in ("a", "b"):
+        assert alice.put(f"{OWN}{name}.ics", event(name)).status == 201
+    with transaction(server.store, write=True) as conn:
+        accounts.update_account(conn, account_of(bob).id, quota_bytes=5000)
+
+    def alarmed(name: str, length: int) -> str:
+        text = "\r\n ".join(["x" * 70] * (length // 73))
+        return event(
+            name,
+            more=f"BEGIN:VALARM\r\nACTION:DISPLAY\r\nTRIGGER:-PT5M\r\nDESCRIPTION:{text}\r\nEND:VALARM\r\n",
+        )
+
+    assert bob.put(f"{mount}a.ics", alarmed("a", 3000)).status == 204
+    assert bob.put(f"{mount}a.ics", alarmed("a", 3500)).status == 204, "what it takes the place of does not count"
+    for name, length in (("b", 3000), ("a", 9000)):
+        before = bob.get(f"{mount}{name}.ics").body
+        answer = bob.put(f"{mount}{name}.ics", alarmed(name, length))
+        assert (answer.status, answer.condition) == (507, d("quota-not-exceeded"))
+        assert bob.get(f"{mount}{name}.ics").body == before
+    assert bob.put(f"{mount}a.ics", event("a")).status == 204, "what takes nothing may always be written"
+    assert bob.put(f"{mount}b.ics", alarmed("b", 3000)).status == 204
+
+
+def test_what_others_share_takes_no_room_from_what_is_ones_own(serve: Serve) -> None:
+    server = serve(limits=Limits(collections=8))
+    alice, bob = server.account("alice"), server.account("bob")
+    for number in range(3):
+        assert alice.mkcalendar(f"/dav/calendars/alice/c{number}/").status == 201
+        share(server.store, account_of(bob), "read", path=f"c{number}")
+    assert alice.mkcalendar("/dav/calendars/alice/more/").status == 507
+    for number in range(3):
+        assert bob.mkcalendar(f"/dav/calendars/bob/c{number}-own/").status == 201
+    assert bob.mkcalendar("/dav/calendars/bob/more/").status == 507
+
+
+# ---- addresses with a password in them ----
+
+
+@pytest.mark.parametrize("secret", [True, False])
+def test_the_password_in_the_address_of_a_subscription_is_its_owners_alone(
+    server: Server, alice: Client, bob: Client, secret: bool
+) -> None:
+    url = "https://u:passw0rd@x.example/a.ics" if secret else "https://x.example/a.ics?by=me@x.example"
+    types = "<D:resourcetype><D:collection/><CS:subscribed/></D:resourcetype>"
+    made = f"<D:set><D:prop>{types}<CS:source><D:href>{url}</D:href></CS:source></D:prop></D:set>"
+    subscription = "/dav/calendars/alice/sub/"
+    assert alice.mkcol(subscription, element("D:mkcol", made)).status == 201
+    with transaction(server.store, write=True) as conn:
+        proxies.add_proxy(conn, account_of(alice).id, account_of(bob).id, writes=False)
+    asked = [element("D:propfind", inner) for inner in ("<D:allprop/>", "<D:prop><CS:source/></D:prop>")]
+    for body in asked:
+        assert url in alice.request("PROPFIND", subscription, body, depth="0").text
+        answer = bob.request("PROPFIND", "/dav/calendars/alice/", body, depth="1")
+        assert subscription in answer.text
+        assert (url in answer.text) is not secret
+    assert bob.copy(subscription, "/dav/calendars/bob/sub/").status == 201
+    for body in asked:
+        answer = bob.request("PROPFIND", "/dav/calendars/bob/sub/", body, depth="0")
+        assert (url in answer.text) is not secret
+
+
+def test_a_copy_of_a_followed_calendar_does_not_tell_where_it_comes_from(
+    server: Server, alice: Client, bob: Client
+) -> None:
+    with transaction(server.store, write=True) as conn:
+        followed = feeds_in.follow(
+            conn, account_of(alice).id, "https://u:passw0rd@x.example/a.ics", name="club", display_name="Club",
+            next_s=1, now_s=1,
+        )  # fmt: skip
+        for name in (FROM, STATE):
+            xml = f'<x:y xmlns:x="urn:x">{followed.id} passw0rd</x:y>'
+            properties.set_property(conn, followed.id, name, xml)
+        properties.set_property(conn, followed.id, "{urn:x}kept", '<kept xmlns="urn:x"/>')
+    share(server.store, account_of(bob), "read", path="club")
+    for client in (alice, bob):
+        copy = client.path("calendars", "copy", "")
+        assert client.copy("/dav/calendars/alice/club/", copy).status == 201
+        with transaction(server.store) as conn:
+            made, _ = collections.resolve(conn, client.name, "calendars", "copy")
+            assert made is not None
+            assert list(properties.get_properties(conn, made.id)) == ["{urn:x}kept"]

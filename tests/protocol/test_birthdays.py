@@ -18,10 +18,11 @@ from dav.ical.rrule import Budget
 from dav.ical.tz import UTC
 from dav.mail.texts import texts_for
 from dav.names import c, d, ical
-from storage import accounts, derived
+from storage import accounts, collections, derived, feeds_out
 from storage.engine import transaction
 from tests.dsl import Client, Server, card, element
 from tests.protocol.conftest import Serve
+from tests.protocol.sharing_world import account_of, mount_of, share
 
 
 def person(uid: str, *lines: str, name: str = "Anna Arnold", version: str = "3.0") -> str:
@@ -410,3 +411,20 @@ def test_an_account_without_the_calendar_pays_one_statement_for_a_card(
         before = conn.statements
         birthdays.card_written(conn, server.config, contacts, "a.vcf", card("a").encode(), now_s=1)
         assert conn.statements - before <= 3  # the calendar, the language, what is there
+
+
+@pytest.mark.parametrize("word", ["PRIVATE", "CONFIDENTIAL", "CLUB-SECRET"])
+def test_who_may_not_see_a_contact_does_not_learn_of_it_from_the_day(server: Server, alice: Client, word: str) -> None:
+    bob = server.account("bob")
+    alice.put(book(alice, "a.vcf"), person("a", "BDAY:1990-02-01", f"CLASS:{word}", name="Hidden Name"))
+    alice.put(book(alice, "b.vcf"), person("b", "BDAY:1990-02-01", name="Known Name"))
+    turn_on(alice)
+    share(server.store, account_of(bob), "read", path="birthdays")
+    with transaction(server.store, write=True) as conn:
+        calendar, _ = collections.resolve(conn, "alice", "calendars", "birthdays")
+        assert calendar is not None
+        feed = feeds_out.publish(conn, calendar.id, mode="whole", label="", now_s=1)
+    for answer in (bob.get(mount_of(bob)), bob.anonymous().get(f"/feeds/{feed.secret}.ics")):
+        assert "Known Name" in answer.text
+        assert "Hidden" not in answer.text
+    assert "Hidden Name" in alice.get("calendars/alice/birthdays/").text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from dav.names import c, cr, d
 from tests.dsl import Client, card, event, token_of
 
@@ -54,3 +56,17 @@ def test_a_locked_collection_takes_no_post_without_its_token(alice: Client) -> N
     token = token_of(alice.lock(CALENDAR, depth="0"))
     assert alice.post(CALENDAR, event("x")).status == 423
     assert alice.post(CALENDAR, event("x"), if_=f"(<{token}>)").status == 201
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "text/plain;charset=UTF-8", "multipart/form-data; boundary=x", ""])
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_a_page_elsewhere_adds_nothing_by_a_browser_that_knows_the_password(
+    alice: Client, kind: str, site: str
+) -> None:
+    calendar = alice.path("calendars", "calendar", "")
+    headers = {"content_type": kind} if kind else {}
+    assert alice.post(calendar, event("u"), sec_fetch_site=site, **headers).status == 403
+    assert len(alice.propfind(calendar, ["{DAV:}getetag"], depth=1)) == 1
+    # What a page must ask for beforehand is for whoever answers such questions to allow.
+    assert alice.post(calendar, event("u"), sec_fetch_site=site, content_type="text/calendar").status == 201
+    assert alice.post(calendar, event("v"), sec_fetch_site="none", **headers).status == 201

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -345,3 +347,29 @@ def test_the_owners_alarms_survive_every_write_that_keeps_their_component(there:
     assert b"DESCRIPTION:owners" in stored
     assert b"DESCRIPTION:mine" not in stored
     assert b"DESCRIPTION:mine" in overlay
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_thousands_of_instances_cost_their_number_and_not_its_square(again: bool) -> None:
+    def series(count: int) -> bytes:
+        parts = ["BEGIN:VCALENDAR", "VERSION:2.0", "PRODID:x", "BEGIN:VEVENT", "UID:u", "DTSTAMP:20260101T000000Z",
+                 "DTSTART:20260101T120000Z", "RRULE:FREQ=HOURLY", "SUMMARY:all", "END:VEVENT"]  # fmt: skip
+        for number in range(count):
+            day, hour = (1, 12) if again else (1 + number // 24, number % 24)
+            when = f"{2026 + day // 28}0{1 + day % 9}{1 + day % 28:02d}T{hour:02d}0000Z"
+            parts += ["BEGIN:VEVENT", "UID:u", "DTSTAMP:20260101T000000Z", f"RECURRENCE-ID:{when}", f"DTSTART:{when}",
+                      "CLASS:CONFIDENTIAL", f"SUMMARY:{number}", "END:VEVENT"]  # fmt: skip
+        return "\r\n".join([*parts, "END:VCALENDAR", ""]).encode()
+
+    def takes_s(count: int) -> float:
+        stored = series(count)
+        started = time.process_time()
+        shown = show(stored, view("write"))
+        assert shown is not None
+        merged, _ = absorb(shown.replace(b"SUMMARY:all", b"SUMMARY:new"), stored, view("write"))
+        assert merged == stored.replace(b"SUMMARY:all", b"SUMMARY:new")
+        return time.process_time() - started
+
+    few_s = min(takes_s(500), takes_s(500))
+    # Eight times as many: eight times the time, where the square would be sixty-four times.
+    assert takes_s(4000) < 24 * few_s + 0.2

@@ -13,8 +13,9 @@ from dav.names import cs
 from storage import accounts, collections, feeds_out, properties
 from storage.engine import transaction
 from storage.records import Collection, Feed
-from tests.dsl import Answer, Client, card, event, task
+from tests.dsl import Answer, Client, card, element, event, task
 from tests.protocol.conftest import Serve
+from tests.protocol.sharing_world import OWN, account_of, mount_of, share
 
 NOW_S = 1_764_000_000
 BERLIN = (
@@ -549,3 +550,31 @@ def test_the_store_keeps_what_it_says_of_a_feed(alice: Client) -> None:
         assert properties.get_properties(conn, collection.id) == {}
         assert feeds_out.revoke_open(conn, collection.id) == 1
         assert feeds_out.feeds_of(conn, collection.id) == [one]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["CLASS:PRIVATE", "CLASS:CONFIDENTIAL", "CLASS:PRI\r\n VATE", "CLA\r\n SS:PRIVATE", 'CLASS;X-A="a:b":PRIVATE',
+     "class: private", "item1.CLASS:PRIVATE", "CLASS:CLUB-SECRET"],
+)  # fmt: skip
+def test_a_card_that_is_not_public_is_in_no_feed_however_it_is_written(alice: Client, line: str) -> None:
+    home = alice.path("addressbooks", "contacts")
+    assert alice.put(f"{home}/a.vcf", card("a", name="Ann Able").replace("END:", "CLASS:PUBLIC\r\nEND:")).status == 201
+    assert alice.put(f"{home}/b.vcf", card("b", name="Hidden").replace("END:", f"{line}\r\nEND:")).status == 201
+    feed = publish(alice, area="addressbooks", path="contacts")
+    for ending in (".vcf", ""):
+        text = ask(alice, feed, ending).text
+        assert "Ann Able" in text
+        assert "Hidden" not in text
+
+
+def test_what_the_address_would_be_is_for_the_owner_alone(alice: Client, bob: Client) -> None:
+    share(alice.server.store, account_of(bob), "owner")
+    mount = mount_of(bob)
+    names = [cs("publish-url"), cs("pre-publish-url")]
+    assert set(alice.propfind(OWN, names)[OWN]) == {cs("pre-publish-url")}
+    for base in (OWN, mount):
+        assert bob.propfind(base, names)[base] == {}
+    assert bob.post(mount, element("CS:publish-calendar", ""), content_type="application/xml").status == 202
+    for client, base in ((alice, OWN), (bob, OWN), (bob, mount)):
+        assert set(client.propfind(base, names)[base]) == set(names)

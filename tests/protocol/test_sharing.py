@@ -246,6 +246,31 @@ def test_changing_the_level_asks_nobody_again(ann: Client, ben: Client) -> None:
     assert ben.put(f"{href}one.ics", EVENT).status == 201
 
 
+def test_who_has_accepted_gets_a_notice_of_another_level(server: Server, ann: Client, ben: Client) -> None:
+    cleo, dora = server.account("cleo@x.example"), server.account("dora@x.example")
+    group(server, "team@x.example", ann, cleo, dora)
+    for who in ("ben", "team"):
+        share(ann, give(f"mailto:{who}@x.example", "read"))
+    reply(ben, key_of(ben))
+    reply(cleo, key_of(cleo))
+    reply(dora, key_of(dora), accept=False)
+    for one in (ben, cleo, dora):
+        for href in one.propfind(f"calendars/{one.name}/notifications/", [d("getetag")], depth=1):
+            if not href.endswith("/"):
+                assert one.delete(href).status == 204
+    for who in ("ben", "team"):
+        share(ann, give(f"mailto:{who}@x.example", "read"))  # as before: nothing to tell
+    assert notices(ben) == notices(cleo) == []
+    for who in ("ben", "team"):
+        share(ann, give(f"mailto:{who}@x.example", "read-write"))
+    for one in (ben, cleo):
+        said = invitation(one)
+        assert said.find(cs("invite-accepted")) is not None
+        assert said.find(f"{cs('access')}/{cs('read-write')}") is not None
+    assert [one for one in notices(dora) if one.find(f".//{cs('invite-accepted')}") is not None] == []
+    assert [one for one in notices(ann) if one.find(cs("invite-notification")) is not None] == []
+
+
 def test_who_is_removed_is_told_and_has_nothing_any_more(ann: Client, ben: Client) -> None:
     share(ann, give("mailto:ben@x.example"))
     reply(ben, key_of(ben))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from dav.context import Ctx, Request
 from dav.methods import METHODS
 from dav.names import c, cs, d, ical
+from storage import groups
 from storage.engine import transaction
 from tests.dsl import Client, Server, clark_element, element, event
 from tests.protocol.asking import ETAG, between, comp
@@ -186,3 +188,21 @@ def test_more_guests_cost_an_invitation_no_more_statements(server: Server) -> No
     extra = 2 * (server.store.dialect == "postgresql")
     assert new[0] == new[1] == new[2] <= 24 + extra, new
     assert changed[0] == changed[1] == changed[2] <= 29 + extra, changed
+
+
+def test_more_members_of_a_group_cost_an_invitation_no_more_statements(server: Server) -> None:
+    alice = person(server, "alice")
+    for size in (1, 20):
+        group = person(server, f"g{size - 1}", kind="group")
+        people = [person(server, f"p{size}-{number}").account for number in range(size)]
+        with transaction(server.store, write=True) as conn:
+            for one in people:
+                assert group.account is not None
+                assert one is not None
+                groups.add_member(conn, group.account.id, one.id, now_s=1)
+    # g0 has one member, g19 has twenty.
+    few, many = (
+        cost(alice, partial(lambda name, _: ("PUT", f"{CALENDAR}{name}.ics", meeting(name, "alice", name), {}), name))
+        for name in ("g0", "g19")
+    )
+    assert few == many <= 27 + 2 * (server.store.dialect == "postgresql")

@@ -11,16 +11,12 @@ import pytest
 
 from storage import objects
 from storage.engine import Store, transaction
-from storage.errors import StoreBusy
+from storage.errors import StorageError, StoreBusy
 from storage.records import Collection
 from tests.storage.kit import put
 
-
-@pytest.fixture
-def shared(store: Store) -> Store:
-    if store.dialect != "sqlite":
-        pytest.skip("PostgreSQL shares its commits by itself")
-    return store
+# PostgreSQL shares its commits by itself.
+pytestmark = pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
 
 
 class Line:
@@ -74,21 +70,21 @@ class Line:
 
 
 @pytest.fixture
-def line(shared: Store, calendar: Collection) -> Line:
-    return Line(shared, calendar)
+def line(store: Store, calendar: Collection) -> Line:
+    return Line(store, calendar)
 
 
 @pytest.fixture
-def commits(shared: Store) -> Iterator[list[str]]:
+def commits(store: Store) -> Iterator[list[str]]:
     """The commits of the writing connection."""
     found: list[str] = []
-    with transaction(shared, write=True):
+    with transaction(store, write=True):
         pass
-    assert shared._writer is not None
-    shared._writer.set_trace_callback(lambda sql: found.append(sql) if sql.startswith("COMMIT") else None)
+    assert store._writer is not None
+    store._writer.set_trace_callback(lambda sql: found.append(sql) if sql.startswith("COMMIT") else None)
     yield found
-    if shared._writer is not None:
-        shared._writer.set_trace_callback(None)
+    if store._writer is not None:
+        store._writer.set_trace_callback(None)
 
 
 def test_short_writes_that_wait_share_one_commit_and_each_sees_its_own_afterwards(
@@ -136,13 +132,13 @@ def test_a_long_write_never_holds_back_the_commit_of_those_before_it(line: Line,
 
 
 def test_when_the_shared_commit_fails_nobody_is_told_that_it_was_written(
-    shared: Store, calendar: Collection, line: Line
+    store: Store, calendar: Collection, line: Line
 ) -> None:
     def break_the_commit() -> None:
         # A foreign key that is only looked at when it is committed.
-        assert shared._writer is not None
-        shared._writer.execute("PRAGMA defer_foreign_keys=ON")
-        shared._writer.execute("INSERT INTO bodies (object_id, content) VALUES (987654321, x'00')")
+        assert store._writer is not None
+        store._writer.execute("PRAGMA defer_foreign_keys=ON")
+        store._writer.execute("INSERT INTO bodies (object_id, content) VALUES (987654321, x'00')")
 
     line.join("a")
     line.join("b")
@@ -150,16 +146,32 @@ def test_when_the_shared_commit_fails_nobody_is_told_that_it_was_written(
     assert line.run() == []
     assert isinstance(line.raised.pop("c"), sqlite3.IntegrityError)
     assert {name: type(error) for name, error in line.raised.items()} == {"a": StoreBusy, "b": StoreBusy}
-    with transaction(shared, write=True, short=True) as conn:
+    with transaction(store, write=True, short=True) as conn:
         put(conn, calendar, "later.ics")
     assert line.run() == ["later"]
 
 
-def test_change_numbers_of_a_shared_commit_follow_each_other(shared: Store, calendar: Collection, line: Line) -> None:
+def test_change_numbers_of_a_shared_commit_follow_each_other(store: Store, calendar: Collection, line: Line) -> None:
     for number in range(10):
         line.join(f"n{number}")
     line.run()
-    with transaction(shared) as conn:
+    with transaction(store) as conn:
         changes, more = objects.changes_since(conn, calendar.id, 0, limit=100)
     assert not more
     assert [change.change_seq for change in changes] == list(range(1, 11))
+
+
+def test_what_the_database_has_undone_by_itself_is_never_taken_for_written(store: Store, calendar: Collection) -> None:
+    def undone(short: bool) -> None:
+        with transaction(store, write=True, short=short) as conn:
+            put(conn, calendar, "a.ics")
+            conn.cursor.execute("ROLLBACK")  # as it does when the disk is full, and somebody swallowed the error
+
+    for short in (False, True):
+        with pytest.raises(StorageError, match="undone"):
+            undone(short)
+        with transaction(store, write=True, short=short) as conn:
+            assert objects.object_by_name(conn, calendar.id, "a.ics") is None
+            put(conn, calendar, f"{short}.ics")
+        with transaction(store) as conn:
+            assert objects.object_by_name(conn, calendar.id, f"{short}.ics") is not None

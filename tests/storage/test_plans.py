@@ -41,11 +41,11 @@ MODULES = (
 ARRAYS = {"names", "ids", "line", "keys", "owners"}
 # Searching all accounts for a text looks at all of them, and emptying inboxes once a day at all collections.
 # The job that looks for subscriptions of Apple's programs does too, with its setting.
-# So do the lists of all shares and of all groups, which an administrator asks for.
+# So do the lists of all shares and of all groups, which an administrator asks for, and the job that compares groups.
 MAY_SCAN = {"accounts._SEARCH", "objects._UNCLASSIFIED", "meetings._OLD_ITEMS", "shares._LIST", "groups._LIST"}
-MAY_SCAN |= {"feeds_in._SUBSCRIBED", "feeds_in._WITH"}
+MAY_SCAN |= {"feeds_in._SUBSCRIBED", "feeds_in._WITH", "groups._ALL"}
 # What a statement has found before, and then looks through.
-FOUND = {"above", "acting", "chosen", "down", "said", "up"}
+FOUND = {"above", "acting", "chosen", "down", "inside", "pairs", "said", "up"}
 
 
 def statements(module: ModuleType) -> Iterator[tuple[str, Statement]]:
