@@ -41,9 +41,17 @@ def add_common(parser: argparse.ArgumentParser, *, many: bool = True) -> None:
 
 
 def carry_out(
-    arguments: argparse.Namespace, config: Config, source: Source, *, into: str = "", collection: str = ""
+    arguments: argparse.Namespace,
+    config: Config,
+    source: Source,
+    *,
+    into: str = "",
+    collection: str = "",
+    existing: bool = True,
 ) -> int:
-    """Does an import as the arguments of add_common say, and prints the report. into, collection: as in Options.
+    """Does an import as the arguments of add_common say, and prints the report.
+
+    into, collection, existing: as in Options.
 
     Returns DONE, or INCOMPLETE when something was left out. Raises Refused.
     """
@@ -55,7 +63,7 @@ def carry_out(
     options = kernel.Options(
         into=into, collection=collection, only=frozenset(names), names=names,
         create_accounts=getattr(arguments, "create_accounts", False), dry_run=arguments.dry_run,
-        remove_gone=arguments.remove_gone, afresh=arguments.afresh,
+        remove_gone=arguments.remove_gone, afresh=arguments.afresh, existing=existing,
     )  # fmt: skip
     progress = Progress(None if arguments.quiet else sys.stderr)
     file = None
@@ -104,7 +112,7 @@ def _files(arguments: argparse.Namespace, config: Config) -> int:
         source = files.source_of(map(Path, arguments.paths), config, into=account, collection=collection)
     except SourceError as error:
         raise Refused(str(error)) from None
-    return carry_out(arguments, config, source, into=account, collection=collection)
+    return carry_out(arguments, config, source, into=account, collection=collection, existing=False)
 
 
 def _radicale_arguments(parser: argparse.ArgumentParser) -> None:

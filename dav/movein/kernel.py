@@ -96,6 +96,7 @@ class Options:
     that gets everything, "" for those of the source. only: names of accounts there, () for all. names: name there →
     name here. create_accounts: make those that are missing. dry_run: write nothing. remove_gone: what an earlier run
     brought over, and is not there any more, and was not changed here, goes. afresh: forget what was brought over.
+    existing: whether an account that is here already may be one that the source names, not the caller.
     """
 
     into: str = ""
@@ -106,6 +107,7 @@ class Options:
     dry_run: bool = False
     remove_gone: bool = False
     afresh: bool = False
+    existing: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +204,12 @@ class _Run:
         name = self.options.into or self.options.names.get(there.name, there.name)
         with transaction(self.store) as conn:
             account = accounts.account_by_name(conn, name)
+        if account is not None and not self.options.existing and not self.options.into:
+            # Whoever wrote the source would choose whose delegate he becomes.
+            self.report.left(
+                there.name, "", f"There is an account {name!r} already; --into {name} says that it is meant."
+            )
+            return None, False
         if account is not None:
             if self.options.afresh and not self.options.dry_run:
                 with transaction(self.store, write=True) as conn:

@@ -90,6 +90,18 @@ def test_an_account_goes_out_and_comes_in_again(folder: Path, capsys: pytest.Cap
         assert archive.read("addressbooks/contacts/c.vcf") == card("c")
 
 
+def test_an_export_does_not_choose_an_account_that_is_here_already(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "people.vcf").write_bytes(card("c"))
+    cli.main(["import", "files", "people.vcf", "--into", "alice/contacts", "--create-accounts"])
+    assert cli.main(["export", "alice", "-o", "alice.zip"]) == 0
+    capsys.readouterr()
+    assert cli.main(["import", "files", "alice.zip", "--create-accounts"]) == 3
+    assert "--into alice" in capsys.readouterr().out
+    assert cli.main(["import", "files", "alice.zip", "--into", "alice"]) == 0
+
+
 def test_an_export_can_go_to_the_standard_output(folder: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     cli.main(["account", "add", "alice", "--generate"])
     capfdbinary.readouterr()
