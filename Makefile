@@ -1,6 +1,6 @@
 # make serve   set up everything in this folder on the first run, then start the server
 # make test    run the tests          make check   format, lint and types
-# make bench   print measurements     make rfc     write docs/rfc.md from the comments in the code
+# make bench   measure (BENCH=…)     make rfc     write docs/rfc.md from the comments in the code
 
 PYTHON ?= python3
 VENV := .venv
@@ -12,7 +12,7 @@ serve: $(VENV)/.installed
 	@$(BIN)/davenport serve --first-start
 
 test: $(VENV)/.installed-test
-	@$(BIN)/python -m pytest -q -n auto $(TESTS)
+	@$(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder $(TESTS)
 
 check: $(VENV)/.installed-check
 	@$(BIN)/ruff format --check .
@@ -21,7 +21,7 @@ check: $(VENV)/.installed-check
 	@$(BIN)/python tools/rfc.py --check
 
 bench: $(VENV)/.installed-test
-	@$(BIN)/python -m bench.run
+	@$(BIN)/python -m bench.run $(BENCH)
 
 rfc: $(VENV)/.installed
 	@$(BIN)/python tools/rfc.py

@@ -15,7 +15,8 @@ import threading
 import time
 from pathlib import Path
 
-from bench.run import free_port, machine, process
+from bench.peers.process import free_port, process
+from bench.system import machine
 from dav import provision
 from dav.config import load
 from dav.ical.index import index_calendar

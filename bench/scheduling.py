@@ -22,7 +22,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench import mail_in
-from bench.run import free_port, machine, process
+from bench.peers.process import free_port, process
+from bench.system import machine
 from dav import provision
 from dav.config import Config, MailConfig, SmtpConfig, load
 from storage import engine, migrate

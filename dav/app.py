@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import functools
 import ipaddress
+import logging
 import time
 import zlib
 from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from starlette.applications import Starlette
 from starlette.requests import Request as WebRequest
@@ -18,7 +19,7 @@ from starlette.responses import RedirectResponse
 from starlette.responses import Response as WebResponse
 from starlette.routing import Route
 
-from dav import access, observe
+from dav import access, observe, recall
 from dav.auth import Authenticator, SignedIn
 from dav.context import Ctx, LeaveLane, Method, Request, Response
 from dav.errors import DavError, from_storage
@@ -35,7 +36,7 @@ from dav.web.limit import network_of
 from dav.xml import comment, document, split_clark, wrap
 from storage import accounts, collections
 from storage.blobs import BlobWriter
-from storage.engine import transaction
+from storage.engine import Heard, transaction
 from storage.errors import StorageError
 from storage.meetings import LockFirst
 from storage.records import Blob
@@ -52,6 +53,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _GZIP_FROM_BYTES = 1024
 _SHORT_BODY_BYTES = 4096
+_PLACE_CHARS_MAX = 300
 _SHORT_MULTIGET_BYTES = 8 * 1024
 _LARGE_BODY_BYTES = 1024 * 1024
 _LARGE_AT_ONCE = 2
@@ -97,6 +99,10 @@ class Davenport:
         self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
         # Readers of SQLite wait for nobody. A server would have to be waited for, and the loop must not wait.
         self._fast_lane = store.dialect == "sqlite"
+        most = config.limits.answer_memory
+        self.memory = recall.Memory(store, self.auth, bytes_max=most) if most else None
+        # Clients ask about the same few addresses: a look-up takes 0.3 µs where reading one takes 8.
+        self._remembered_place = functools.lru_cache(4096)(self.urls.parse)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -209,13 +215,16 @@ class Davenport:
         exchange = _Exchange(
             observe.request_id(), scope["method"], raw_path, "authorization" in headers, client,
             secure=scope.get("scheme") == "https" or _is_here(client), vouched=self.auth.vouched(scope, headers),
+            slot=scope.get(recall.PLACE),
         )  # fmt: skip
         if observe.tracing():
             observe.trace(exchange.id, f"{exchange.method} {raw_path}", headers.items())
         sender = _Sender(send, exchange, self._dav_field)
         try:
             response = await self._answer(scope, receive, headers, exchange)
-            if response.stream is not None:
+            if isinstance(response, recall.Known):
+                await sender.again(response)
+            elif response.stream is not None:
                 await self._stream(sender, headers, response)
             else:
                 await self._send(sender, headers, response)
@@ -228,7 +237,9 @@ class Davenport:
         finally:
             _log(exchange, started)
 
-    async def _answer(self, scope: Scope, receive: Receive, headers: dict[str, str], exchange: _Exchange) -> Response:
+    async def _answer(
+        self, scope: Scope, receive: Receive, headers: dict[str, str], exchange: _Exchange
+    ) -> Response | recall.Known:
         try:
             method = METHODS.get(scope["method"])
             if method is None:
@@ -237,14 +248,16 @@ class Davenport:
             signed = None if method.anonymous else await self._sign_in(headers, exchange)
             if signed is None and not method.anonymous:
                 raise self.auth.challenge()
-            request = Request(
-                scope["method"], self._place(method, exchange.path), headers, b"", self.config, self.urls,
-                scope.get("scheme", "http"), headers.get("host", ""), scope.get("query_string", b"").decode("latin-1"),
-                now_s=int(self.now()),
-            )  # fmt: skip
+            place = self._place(method, exchange.path)
             held = Held(self._bodies, 0 if signed is None else signed.account_id)
+            came = _Body()
             try:
-                request = await self._with_body(request, receive, held)
+                await self._take_body(came, method, place, headers, receive, held, there=recall.BODY_THERE in scope)
+                request = Request(
+                    method.name, place, headers, came.octets, self.config, self.urls, scope.get("scheme", "http"),
+                    headers.get("host", ""), scope.get("query_string", b"").decode("latin-1"), came.blob,
+                    int(self.now()), came.upload,
+                )  # fmt: skip
                 if signed is None:
                     return method.handle(_nobody(self, request), method.parse(request))
                 if len(request.body) > _LARGE_BODY_BYTES:
@@ -254,9 +267,10 @@ class Davenport:
                 return await self._run(method, request, signed, exchange)
             finally:
                 held.release()
-                if request.upload is not None:
-                    request.upload.abort()
+                if came.upload is not None:
+                    came.upload.abort()
         except DavError as error:
+            exchange.slot = None
             return error_response(error)
 
     async def _sign_in(self, headers: Mapping[str, str], exchange: _Exchange) -> SignedIn | None:
@@ -265,20 +279,24 @@ class Davenport:
         )
 
     def _place(self, method: Method, raw_path: str) -> Place:
+        parse = self._remembered_place if len(raw_path) <= _PLACE_CHARS_MAX else self.urls.parse
         if method.anonymous:
             try:
-                return self.urls.parse(raw_path)
+                return parse(raw_path)
             except DavError:
                 return Place("none")  # OPTIONS is answered alike everywhere (RFC 9110 §9.3.7)
-        return self.urls.parse(raw_path)
+        return parse(raw_path)
 
-    async def _run(self, method: Method, request: Request, signed: SignedIn, exchange: _Exchange) -> Response:
+    async def _run(
+        self, method: Method, request: Request, signed: SignedIn, exchange: _Exchange
+    ) -> Response | recall.Known:
         loop = asyncio.get_running_loop()
         try:
             response = await self._short_or_hop(method, request, signed, exchange)
         except Stale:
             # The password was changed or the account disabled, perhaps by another worker: ask again, once.
             self.auth.forget(signed.account_id)
+            exchange.slot = None
             again = await self._sign_in(request.headers, exchange)
             if again is None:
                 raise self.auth.challenge() from None
@@ -286,17 +304,31 @@ class Davenport:
                 response = await loop.run_in_executor(self.threads, self._work, method, request, again, exchange)
             except Stale:
                 raise self.auth.challenge("Wrong name or password.") from None
-        exchange.items = response.items
+        if isinstance(response, Response):
+            exchange.items = response.items
         return response
 
-    async def _short_or_hop(self, method: Method, request: Request, signed: SignedIn, exchange: _Exchange) -> Response:
+    async def _short_or_hop(
+        self, method: Method, request: Request, signed: SignedIn, exchange: _Exchange
+    ) -> Response | recall.Known:
         if self._fast_lane and _is_short(request):
             try:
                 return self._work(method, request, signed, exchange, lane=True)
             except LeaveLane:
                 pass
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self.threads, self._work, method, request, signed, exchange)
+        return await loop.run_in_executor(self.threads, self._remembered_or_work, method, request, signed, exchange)
+
+    def _remembered_or_work(
+        self, method: Method, request: Request, signed: SignedIn, exchange: _Exchange
+    ) -> Response | recall.Known:
+        known = None if exchange.slot is None else exchange.slot.known
+        try:
+            if known is not None and known.signed == signed and known.told.is_so_still(self.store):
+                return known
+        except StorageError as error:
+            raise from_storage(error) from error
+        return self._work(method, request, signed, exchange)
 
     def _work(
         self, method: Method, request: Request, signed: SignedIn, exchange: _Exchange, lane: bool = False
@@ -323,6 +355,9 @@ class Davenport:
         try:
             short = method.writes and _is_short_write(request)
             with transaction(self.store, write=method.writes, short=short) as conn:
+                heard = None
+                if exchange.slot is not None and not method.writes:
+                    heard = conn.heard = Heard()
                 account = accounts.account_by_id(conn, signed.account_id)
                 if account is None or not account.active or account.auth_seq != signed.auth_seq:
                     raise Stale
@@ -341,38 +376,47 @@ class Davenport:
             raise from_storage(error) from error
         if method.writes:
             self.wrote()
+        if heard is not None and not ctx.timed and response.stream is None:
+            exchange.origin = _Origin(heard, signed, lane)
         return response
 
     # ---- bodies ------------------------------------------------------------------------------------------------------
 
-    async def _with_body(self, request: Request, receive: Receive, held: Held) -> Request:
+    async def _take_body(
+        self, came: _Body, method: Method, place: Place, headers: Mapping[str, str], receive: Receive, held: Held, *,
+        there: bool,
+    ) -> None:  # fmt: skip
+        """Reads what is sent. there: it has come already, so that nobody waits for it."""
         limits = self.config.limits
-        to_file = request.method == "PUT" and request.place.area == "files"
+        to_file = method.name == "PUT" and place.area == "files"
         if to_file:
             limit = limits.file_bytes
-        elif request.method in ("PUT", "POST"):
+        elif method.name in ("PUT", "POST"):
             limit = limits.resource_bytes
         else:
             limit = limits.xml_bytes
-        length = request.header("content-length")
-        if _is_larger(length, limit):
-            raise _too_large(request, limit)
+        bound = _Bound(limit, method, place)
+        if _is_larger(headers.get("content-length", ""), limit):
+            raise bound.exceeded()
+        if there and not to_file:
+            came.octets = await _read(bound, receive, held)
+            return
         try:
             async with asyncio.timeout(limits.body_seconds):
                 if to_file:
-                    blob, upload = await self._to_blob(request, receive, limit)
-                    return replace(request, blob=blob, upload=upload)
-                return replace(request, body=await _read(request, receive, limit, held))
+                    came.blob, came.upload = await self._to_blob(bound, receive)
+                else:
+                    came.octets = await _read(bound, receive, held)
         except TimeoutError:
             raise DavError(408, detail="The body did not arrive in time.", headers=(("Connection", "close"),)) from None
 
-    async def _to_blob(self, request: Request, receive: Receive, limit: int) -> tuple[Blob, BlobWriter]:
+    async def _to_blob(self, bound: _Bound, receive: Receive) -> tuple[Blob, BlobWriter]:
         """Stream a body to the blob folder's disk; memory stays at one chunk."""
         loop = asyncio.get_running_loop()
         writer = BlobWriter(self.store.blob_dir)  # opens a file, no more
         running: asyncio.Future[Any] | None = None
         try:
-            async for chunk in _chunks(request, receive, limit):
+            async for chunk in _chunks(bound, receive):
                 running = loop.run_in_executor(self.threads, writer.write, chunk)
                 await asyncio.shield(running)
             running = loop.run_in_executor(self.threads, writer.seal)
@@ -403,8 +447,26 @@ class Davenport:
                     body = await asyncio.get_running_loop().run_in_executor(self.threads, _gzip, body)
         if counted:
             fields.append(("Content-Length", str(len(body))))
-        await sender.start(response.status, fields)
-        await sender.body(b"" if head else body, last=True)
+        sent = b"" if head else body
+        raw = await sender.start(response.status, fields)
+        await sender.body(sent, last=True)
+        if sender.exchange.slot is not None and response.status in recall.STATUSES:
+            self._keep(sender.exchange.slot, headers, sender.exchange, recall.head_of(raw), sent)
+
+    def _keep(self, slot: recall.Slot, headers: dict[str, str], exchange: _Exchange, head: bytes, body: bytes) -> None:
+        """Remembers the answer to a read, if it came from nothing but the request and the store."""
+        origin, credential = exchange.origin, self.auth.credential(headers, exchange.vouched)
+        told = None if origin is None or len(body) > recall.ANSWER_BYTES_MAX else origin.heard.told()
+        if self.memory is None or origin is None or credential is None or told is None:
+            return
+        facts = observe.facts(
+            exchange.account, exchange.method, exchange.path, exchange.status, report=exchange.report,
+            items=exchange.items, size=exchange.size,
+        )  # fmt: skip
+        known = recall.Known(
+            exchange.status, head, body, facts, credential, origin.signed, slot.version, told, origin.short
+        )
+        self.memory.keep(slot, known)
 
     async def _stream(self, sender: _Sender, headers: dict[str, str], response: Response) -> None:
         """Send what response.stream yields, in its own read transaction, holding few chunks in memory."""
@@ -480,6 +542,14 @@ class _ClientGone(Exception):
     """The client closed the connection before its body was complete."""
 
 
+class _Origin(NamedTuple):
+    """What an answer was made from. short: on the event loop's thread."""
+
+    heard: Heard
+    signed: SignedIn
+    short: bool
+
+
 @dataclass(slots=True)
 class _Exchange:
     """What the access log says of one request."""
@@ -497,12 +567,20 @@ class _Exchange:
     status: int = 0
     items: int = 0
     size: int = 0
+    # Where the answer may be kept, and what it came from; None when it is one of the moment.
+    slot: recall.Slot | None = None
+    origin: _Origin | None = None
+    facts: str = ""
 
 
 def _log(exchange: _Exchange, started: float) -> None:
+    ms = (time.perf_counter() - started) * 1000
+    if exchange.facts:
+        observe.log_facts(logging.INFO, exchange.id, exchange.facts, ms)
+        return
     observe.log_request(
         id=exchange.id, account=exchange.account, method=exchange.method, path=exchange.path, status=exchange.status,
-        ms=(time.perf_counter() - started) * 1000, report=exchange.report, items=exchange.items, size=exchange.size,
+        ms=ms, report=exchange.report, items=exchange.items, size=exchange.size,
         credentials=exchange.credentials,
     )  # fmt: skip
 
@@ -513,13 +591,22 @@ class _Sender:
     def __init__(self, send: Send, exchange: _Exchange, dav: tuple[str, str]) -> None:
         self._send, self.exchange, self._dav, self.begun = send, exchange, dav, False
 
-    async def start(self, status: int, fields: list[tuple[str, str]]) -> None:
+    async def start(self, status: int, fields: list[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
+        """Sends the head; returns its fields as they were sent."""
         self.begun = True
         self.exchange.status = status
         if observe.tracing():
             observe.trace(self.exchange.id, str(status), fields)
         raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in (*fields, self._dav)]
         await self._send({"type": "http.response.start", "status": status, "headers": raw})
+        return raw
+
+    async def again(self, known: recall.Known) -> None:
+        """Sends an answer that was remembered."""
+        self.begun = True
+        self.exchange.status, self.exchange.facts = known.status, known.facts
+        await self._send({"type": "http.response.start", "status": known.status, "headers": known.fields})
+        await self._send({"type": "http.response.body", "body": known.body})
 
     async def body(self, data: bytes, *, last: bool = False) -> None:
         if data or last:
@@ -550,7 +637,12 @@ def _is_short(request: Request) -> bool:
     same parse and handle, and what turns out to be long leaves the lane (Ctx.leave_lane).
     """
     if request.method == "PROPFIND":
-        return request.header("depth") == "0" and len(request.body) <= _SHORT_BODY_BYTES
+        if len(request.body) > _SHORT_BODY_BYTES:
+            return False
+        # A home lists its collections, which are few for most people (tree.collections_in).
+        home = request.place.area in ("calendars", "addressbooks") and bool(request.place.account)
+        depth = request.header("depth")
+        return depth == "0" or (depth == "1" and home and not request.place.path)
     if request.method in ("GET", "HEAD"):
         return request.place.area in ("calendars", "addressbooks") and "/" in request.place.path
     if request.method != "REPORT":
@@ -627,20 +719,38 @@ def _is_larger(length: str, limit: int) -> bool:
     return digits.isascii() and digits.isdigit() and (len(digits) > 18 or int(digits) > limit)
 
 
-def _too_large(request: Request, limit: int) -> DavError:
-    from dav.names import c, cr
+@dataclass(slots=True)
+class _Body:
+    """What was sent with a request: octets, or a blob that is not placed yet."""
 
-    close = (("Connection", "close"),)
-    if request.method in ("PUT", "POST") and request.place.area in ("calendars", "addressbooks"):
-        space = c if request.place.area == "calendars" else cr
-        # RFC 4791 §5.3.2.1, RFC 6352 §6.3.2.1
-        return DavError(
-            403, space("max-resource-size"), f"A resource here may have {limit} bytes at most.", headers=close
-        )
-    return DavError(413, detail=f"The body may have {limit} bytes at most.", headers=close)
+    octets: bytes = b""
+    blob: Blob | None = None
+    upload: BlobWriter | None = None
 
 
-async def _chunks(request: Request, receive: Receive, limit: int) -> Any:
+@dataclass(slots=True)
+class _Bound:
+    """How long the body of a request may be."""
+
+    limit: int
+    method: Method
+    place: Place
+
+    def exceeded(self) -> DavError:
+        """The answer to a longer one."""
+        from dav.names import c, cr
+
+        close = (("Connection", "close"),)
+        if self.method.name in ("PUT", "POST") and self.place.area in ("calendars", "addressbooks"):
+            space = c if self.place.area == "calendars" else cr
+            # RFC 4791 §5.3.2.1, RFC 6352 §6.3.2.1
+            return DavError(
+                403, space("max-resource-size"), f"A resource here may have {self.limit} bytes at most.", headers=close
+            )
+        return DavError(413, detail=f"The body may have {self.limit} bytes at most.", headers=close)
+
+
+async def _chunks(bound: _Bound, receive: Receive) -> Any:
     size = 0
     while True:
         message = await receive()
@@ -648,20 +758,20 @@ async def _chunks(request: Request, receive: Receive, limit: int) -> Any:
             raise _ClientGone
         chunk: bytes = message.get("body", b"")
         size += len(chunk)
-        if size > limit:
-            raise _too_large(request, limit)
+        if size > bound.limit:
+            raise bound.exceeded()
         if chunk:
             yield chunk
         if not message.get("more_body", False):
             return
 
 
-async def _read(request: Request, receive: Receive, limit: int, held: Held) -> bytes:
+async def _read(bound: _Bound, receive: Receive, held: Held) -> bytes:
     message = await receive()
     if message["type"] == "http.request" and not message.get("more_body", False):
         body: bytes = message.get("body", b"")
-        if len(body) > limit:
-            raise _too_large(request, limit)
+        if len(body) > bound.limit:
+            raise bound.exceeded()
         return body
 
     async def first_then_rest() -> MutableMapping[str, Any]:
@@ -673,7 +783,7 @@ async def _read(request: Request, receive: Receive, limit: int, held: Held) -> b
 
     chunks: list[bytes] = []
     refused = False
-    async for chunk in _chunks(request, first_then_rest, limit):
+    async for chunk in _chunks(bound, first_then_rest):
         if refused:
             continue
         try:

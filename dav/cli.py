@@ -12,7 +12,20 @@ from pathlib import Path
 
 from dav import cli_auth, cli_feeds, cli_import, cli_import_more, cli_mail, cli_mail_in, cli_share, cli_subscribe
 from dav import config as settings
-from dav.cli_kit import DONE, MISUSED, REFUSED, STDIN_PASSWORD_MAX, Command, Opened, Refused, Run, find, note, now_s
+from dav.cli_kit import (
+    DONE,
+    MISUSED,
+    REFUSED,
+    STDIN_PASSWORD_MAX,
+    Command,
+    Opened,
+    Progress,
+    Refused,
+    Run,
+    find,
+    note,
+    now_s,
+)
 from dav.config import Config, ConfigError
 from dav.version import VERSION
 from storage.errors import StorageError
@@ -448,10 +461,12 @@ def _check(arguments: argparse.Namespace, config: Config) -> int:
     from storage import check
 
     with Opened(config) as store:
-        problems = 0
-        for problem in check.check(store):
+        problems, progress = 0, Progress("Checked")
+        for problem in check.check(store, progress):
+            progress.end()
             print(problem)
             problems += 1
+        progress.end()
     print("Nothing is wrong." if problems == 0 else f"{problems} problem{'s' if problems != 1 else ''} found.")
     return DONE if problems == 0 else REFUSED
 
@@ -460,7 +475,10 @@ def _purge(arguments: argparse.Namespace, config: Config) -> int:
     from dav import jobs
 
     with Opened(config) as store:
-        print(jobs.purge_history(store, config, now_s()) or "Nothing is old enough to be removed.")
+        progress = Progress("Removed")
+        done = jobs.purge_history(store, config, now_s(), progress)
+        progress.end()
+        print(done or "Nothing is old enough to be removed.")
     return DONE
 
 

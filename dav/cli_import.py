@@ -58,6 +58,7 @@ def carry_out(
     from dav.movein import kernel
     from dav.movein.report import Progress, Report
     from dav.movein.source import SourceError
+    from storage import statistics
 
     names = dict(_pair(text) for text in getattr(arguments, "account", []))
     options = kernel.Options(
@@ -73,6 +74,7 @@ def carry_out(
         report = Report(file)
         with Opened(config) as store:
             kernel.run(store, config, source, options, report, now_s=now_s(), progress=progress)
+            statistics.refresh(store)
     except SourceError as error:
         raise Refused(str(error)) from None
     except OSError as error:

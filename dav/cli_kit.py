@@ -36,6 +36,30 @@ class Command:
     run: Run
 
 
+class Progress:
+    """A line on the terminal about work that takes more than a second; nothing where nobody looks."""
+
+    AFTER_S, EVERY_S = 1.0, 0.5
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._next_s = time.monotonic() + self.AFTER_S
+        self._shown = False
+
+    def __call__(self, done: str) -> None:
+        """Say how far it is."""
+        now_s = time.monotonic()
+        if now_s >= self._next_s and sys.stderr.isatty():
+            self._next_s, self._shown = now_s + self.EVERY_S, True
+            print(f"\r\x1b[K{self._what}: {done}", end="", file=sys.stderr, flush=True)
+
+    def end(self) -> None:
+        """Take the line away."""
+        if self._shown:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+            self._shown = False
+
+
 class Opened:
     """The configured store, brought up to date, for the length of a `with`."""
 

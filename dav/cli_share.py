@@ -150,7 +150,9 @@ def _share_add(arguments: argparse.Namespace, config: Config) -> int:
         if person.mail and share.state != "accepted":
             raise Refused(
                 f"{person.mail} is nobody here, and no feed can be sent by mail: that needs smtp.host,"
-                " mail.from_address, server.public_url, feeds.published and sharing.outsiders."
+                " mail.from_address, server.public_url, feeds.published and sharing.outsiders; and no more than"
+                f" {config.sharing.feed_mails} mails an hour and {config.feeds.published_most} addresses for one"
+                " collection."
             )
         who = invite.name_of(share, person.account)
     what = {
@@ -235,7 +237,10 @@ def _share_answer(arguments: argparse.Namespace, config: Config, *, accepted: bo
             raise Refused(f"{source.owner_name}/{source.path} is not shared with {who.name}.")
         mounted = None
         for share, _ in offered:
-            mounted = invite.answer(desk, who, owner, source, share, accepted=accepted, keep=False)
+            try:
+                mounted = invite.answer(desk, who, owner, source, share, accepted=accepted, keep=False)
+            except invite.CannotShare as error:
+                raise Refused(str(error)) from None
     if mounted is not None:
         print(f"{source.owner_name}/{source.path} is {mounted.path} of {who.name} now.")
     else:

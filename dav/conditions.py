@@ -156,13 +156,6 @@ def check_locks(ctx: Ctx, wanted: Preconditions, near: Node | None, *held: list[
         raise DavError(423, d("lock-token-submitted"), "The resource is locked.", content=hrefs)
 
 
-def _of_parent(ctx: Ctx, target: Target) -> list[Lock]:
-    """The locks that guard the membership of the collection above the target (RFC 4918 §7.4)."""
-    if target.parent is None:
-        return []
-    return locks.locks_covering(ctx.conn, target.owner.id, target.place.area, target.parent_path, now_s=ctx.now_s)
-
-
 def _below(ctx: Ctx, target: Target) -> list[list[Lock]]:
     """The locks on what is under the target, by their roots."""
     if target.node is None or target.node.object is not None:
@@ -193,7 +186,8 @@ def check_creation(ctx: Ctx, wanted: Preconditions, target: Target) -> None:
 
 def check_creation_locks(ctx: Ctx, wanted: Preconditions, target: Target) -> None:
     """The locks alone, as for the destination of COPY and MOVE, to which the entity headers do not apply."""
-    check_locks(ctx, wanted, target.parent, _of_parent(ctx, target))
+    # The membership of the collection above is what changes (RFC 4918 §7.4).
+    check_locks(ctx, wanted, target.parent, target.of_parent(ctx))
 
 
 def check_removal(ctx: Ctx, wanted: Preconditions, target: Target) -> None:
@@ -205,7 +199,7 @@ def check_removal(ctx: Ctx, wanted: Preconditions, target: Target) -> None:
 
 def check_removal_locks(ctx: Ctx, wanted: Preconditions, target: Target) -> None:
     """The locks alone, as above."""
-    check_locks(ctx, wanted, target.node, target.covering(ctx), _of_parent(ctx, target), *_below(ctx, target))
+    check_locks(ctx, wanted, target.node, target.covering(ctx), target.of_parent(ctx), *_below(ctx, target))
 
 
 def check_write(ctx: Ctx, node: Node) -> None:

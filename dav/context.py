@@ -51,8 +51,9 @@ class LeaveLane(Exception):
 
 @dataclass(slots=True)
 class Ctx:
-    """Everything that handle() may use. account: who is signed in. now_s: seconds since 1970 UTC, one a request.
+    """Everything that handle() may use. account: who is signed in.
 
+    time_s, timed: what now_s gives, and whether somebody asked.
     lane: the request is being answered on the event loop's thread, so nothing may take long (docs/decisions.md).
     expanded: how much of limits.expand_instances this request has used up. scope: what the credentials are limited to;
     None for all that the account may do. homes: other people's homes that were looked up, by folded name. lists: the
@@ -64,13 +65,20 @@ class Ctx:
     config: Config
     urls: Urls
     account: Account
-    now_s: int
+    time_s: int
     request: Request
     lane: bool = False
     expanded: int = 0
     scope: Scope | None = None
     homes: dict[str, Any] = field(default_factory=dict)
     lists: dict[tuple[int, str], Any] = field(default_factory=dict)
+    timed: bool = False
+
+    @property
+    def now_s(self) -> int:
+        """Seconds since 1970 UTC, one moment for the whole request. Whoever reads it makes an answer of that moment."""
+        self.timed = True
+        return self.time_s
 
     def leave_lane(self) -> None:
         """To be called before work that may take longer than a millisecond. Raises LeaveLane in the fast lane."""

@@ -22,7 +22,7 @@ from dav.ical.secrecy import PUBLIC
 from dav.methods.put import describe
 from dav.privacy import secrecy_of_body
 from storage import jobs as leases
-from storage import mailcopy, meetings, objects, purge
+from storage import mailcopy, meetings, objects, purge, statistics
 from storage.engine import transaction
 from storage.errors import StorageError
 
@@ -99,9 +99,9 @@ def classify(store: Store, config: Config, now_s: int) -> str:
         time.sleep(PAUSE_S)
 
 
-def purge_history(store: Store, config: Config, now_s: int) -> str:
+def purge_history(store: Store, config: Config, now_s: int, said: Callable[[str], None] = lambda done: None) -> str:
     """Removes for good what is older than history.days, ended locks, and files that nothing refers to."""
-    gone = purge.purge(store, now_s=now_s, history_s=config.history.days * DAY_S)
+    gone = purge.purge(store, now_s=now_s, history_s=config.history.days * DAY_S, said=said)
     counts = (
         (gone.collections, "collections"),
         (gone.objects, "objects in them"),
@@ -168,7 +168,14 @@ def make_birthdays(store: Store, config: Config, now_s: int) -> str:
     return turn_on_for_all(store, config, now_s)
 
 
+def refresh_statistics(store: Store, config: Config, now_s: int) -> str:
+    """Lets PostgreSQL know of what was filled or restored, before its autovacuum comes by."""
+    names = statistics.refresh(store)
+    return f"Made statistics of {', '.join(names)}." if names else ""
+
+
 JOBS = (
+    Job("statistics", 60, refresh_statistics, lambda config: config.database.url.startswith("postgresql")),
     Job("purge", 3600, purge_history),
     Job("purge-sign-in", 3600, purge_sign_in),
     Job("purge-inboxes", DAY_S, purge_inboxes),

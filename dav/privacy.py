@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from dav.ical.lines import Component, Line, LineError, make_line, read
@@ -78,11 +78,17 @@ def _redacts(view: View, secrecy: int) -> bool:
 # ---- showing -----------------------------------------------------------------------------------------------------
 
 
-def show(body: bytes, view: View, overlay: bytes | None = None) -> bytes | None:
+def show(body: bytes, view: View, overlay: bytes | None = None, *, public: bool = False) -> bytes | None:
     """A calendar object as this reader sees it; None: he does not. overlay: what the reader keeps for himself at it.
 
-    What cannot be read is shown to nobody. What needs no change is the body itself.
+    public: it is known that all its components are. What cannot be read is shown to nobody. What needs no change is the
+    body itself.
     """
+    if not overlay and view.level != "busy" and (public or view.level == "owner"):
+        # Measured: 2 µs where reading it takes 60, 100 with an alarm.
+        plain = body if view.principal else _plainly(body)
+        if plain is not None:
+            return plain
     calendar = _read(body)
     if calendar is None or hides(view, secrecy_of(calendar)):
         return None
@@ -102,13 +108,29 @@ def is_whole(body: bytes, view: View) -> bool:
 
 def shown_etag(etag: str, view: View, overlay_digest: str = "") -> str:
     """The entity tag of what show() gives, without quotes, for the stored body's tag and the overlay's digest."""
-    parts = (etag, view.level, view.private, view.confidential, "p" if view.principal else "", overlay_digest)
-    return hashlib.blake2b("\0".join(parts).encode(), digest_size=20).hexdigest()
+    return tags_of(view)(etag, overlay_digest)
+
+
+def tags_of(view: View) -> Callable[[str, str], str]:
+    """shown_etag of many: stored tag and digest → tag. Measured: half the time of one by one."""
+    parts = (view.level, view.private, view.confidential, "p" if view.principal else "")
+    middle, hashed = f"\0{chr(0).join(parts)}\0", hashlib.blake2b
+
+    def tag(etag: str, overlay_digest: str) -> str:
+        return hashed(f"{etag}{middle}{overlay_digest}".encode(), digest_size=20).hexdigest()
+
+    return tag
 
 
 def digest_of(overlay: bytes) -> str:
     """What stands for an overlay in entity tags; "" for none."""
     return hashlib.blake2b(overlay, digest_size=8).hexdigest() if overlay else ""
+
+
+def overlay_of(body: bytes) -> bytes:
+    """What is personal in a calendar object that somebody else may have written, as an overlay; b"" for nothing."""
+    calendar = _read(body)
+    return b"" if calendar is None or calendar.name != "VCALENDAR" else _overlay(calendar)
 
 
 def feed(body: bytes, mode: str) -> bytes | None:
@@ -230,6 +252,59 @@ def _is_personal(item: Line | Component) -> bool:
         return True
     # An attachment, or anything else, can be marked so by whoever puts it there.
     return "X-PRIVATE" in item.head.upper() and (item.param("X-PRIVATE") or "").strip().upper() in ("TRUE", "YES", "1")
+
+
+# What stands in a body, without its blanks and line ends, that may have anything personal in it. The last ones become
+# letters of ASCII in capitals.
+_MAYBE_PERSONAL = (
+    b"ALARM", b"X-PRIVATE", b"X-MOZ-", b"-PRIVATE-COMMENT", b"-ATTENDEE-COMMENT", b"\xc4\xb1", b"\xc5\xbf", b"\xef\xac",
+)  # fmt: skip
+_BLANKS = b"\r\n\t "
+_CALENDAR = b"BEGIN:VCALENDAR\r\n", b"\r\nEND:VCALENDAR\r\n"
+_ALARM = b"\r\nBEGIN:VALARM\r\n", b"\r\nEND:VALARM\r\n"
+_PLAIN_PARTS = (b"VCALENDAR", b"VEVENT", b"VTODO", b"VTIMEZONE", b"STANDARD", b"DAYLIGHT")
+
+
+def _plainly(body: bytes) -> bytes | None:
+    """What _without_personal leaves of all components, without reading them; None where that cannot be said so.
+
+    The body itself, when there is nothing in it that could be personal; else without its alarms, when they are written
+    as all programs do, and are all that is.
+    """
+    whole = body.translate(None, _BLANKS).upper()
+    if whole.count(b"BEGIN:VCALENDAR") != 1:
+        return None
+    if not _maybe_personal(whole):
+        return body
+    if not (body.startswith(_CALENDAR[0]) and body.endswith(_CALENDAR[1])):
+        return None
+    pieces = body.split(_ALARM[0])
+    kept, inside = [], False
+    for number, piece in enumerate(pieces):
+        # The line end before an alarm is that of the line before it.
+        text = piece + b"\r\n" if number + 1 < len(pieces) else piece
+        if number:
+            alarm, end, text = text.partition(_ALARM[1])
+            if not (inside and end) or b"BEGIN:" in alarm or b"END:" in alarm:
+                return None
+        begins, ends = text.rfind(b"BEGIN:"), text.rfind(b"END:")
+        if begins >= 0 or ends >= 0:
+            inside = begins > ends and text.startswith((b"VEVENT\r\n", b"VTODO\r\n"), begins + 6)
+        kept.append(text)
+    rest = b"".join(kept)
+    whole = rest.translate(None, _BLANKS).upper()
+    if _maybe_personal(whole) or whole.count(b"BEGIN:") != sum(
+        rest.count(b"BEGIN:%b\r\n" % name) for name in _PLAIN_PARTS
+    ):
+        return None
+    return rest
+
+
+def _maybe_personal(whole: bytes) -> bool:
+    for word in _MAYBE_PERSONAL:  # noqa: SIM110 (a generator takes twice as long)
+        if word in whole:
+            return True
+    return False
 
 
 def _personal(component: Component) -> list[Line | Component]:

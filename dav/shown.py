@@ -5,7 +5,8 @@ Everything that makes nodes, bodies or entity tags of members with a view goes t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 
 from dav import privacy
@@ -36,6 +37,18 @@ def members(ctx: Ctx, above: Node, records: Iterable[ObjectRecord], *, bodies: b
         if bodies:
             nodes = load(ctx, nodes)
         yield from nodes
+
+
+def member(ctx: Ctx, above: Node, record: ObjectRecord, stored: bytes | None) -> Node | None:
+    """The node of one member with what is shown of it; None when the reader may not know of it.
+
+    stored: its body, where it came along with the record. One statement, or two.
+    """
+    node = next(iter(members(ctx, above, [record])), None)
+    if node is None or stored is None or node.kind == "file":
+        return node if node is None else next(iter(load(ctx, [node])), None)
+    node.body = text(node, stored)
+    return None if node.body is None else node
 
 
 def visible(ctx: Ctx, above: Node, records: Iterable[ObjectRecord]) -> list[ObjectRecord]:
@@ -104,7 +117,8 @@ def text(node: Node, stored: bytes) -> bytes | None:
     """What is shown of a member's stored body; None: it is not shown at all."""
     if node.view is None or node.kind != "event":
         return stored
-    return privacy.show(stored, node.view, node.overlay[1])
+    public = node.object is not None and node.object.secrecy == PUBLIC
+    return privacy.show(stored, node.view, node.overlay[1], public=public)
 
 
 def texts(conn: Conn, above: Node, stored: Iterable[tuple[ObjectRecord, bytes]]) -> Iterator[bytes]:
@@ -118,9 +132,57 @@ def texts(conn: Conn, above: Node, stored: Iterable[tuple[ObjectRecord, bytes]])
             secrecy = privacy.secrecy_of_body(body) if record.secrecy is None else record.secrecy
             found = None if privacy.hides(above.view, secrecy, card=True) else body
         else:
-            found = privacy.show(body, above.view, kept.get(record.id, ("", b""))[1])
+            own = kept.get(record.id, ("", b""))[1]
+            found = privacy.show(body, above.view, own, public=record.secrecy == PUBLIC)
         if found is not None:
             yield found
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """How the columns of a collection's members look to its reader, where every member is there for him.
+
+    etag: of a stored tag; body: of a stored body; each None where they are as they are stored.
+    """
+
+    etag: Callable[[str], str] | None
+    body: Callable[[bytes], bytes] | None
+
+
+def columns(ctx: Ctx, above: Node, *, bodies: bool, once: bool) -> Columns | None:
+    """The Columns of a collection with a view; None where more than columns decides what its reader sees.
+
+    bodies: whether bodies are looked at, too. once: also what was hidden and has been removed counts. One statement, or
+    two. Measured: the entity tags of 1000 events take 3.5 ms so, and 11 ms one by one.
+    """
+    view, kind = above.view, _kind(above)
+    assert view is not None
+    assert above.collection is not None
+    if kind == "file":
+        return Columns(None, None)
+    if view.level == "busy":
+        return None
+    if view.level == "owner":
+        if objects.any_in_blob_folder(ctx.conn, above.collection.id):
+            return None
+    elif objects.any_secret(ctx.conn, above.collection.id, once=once):
+        return None
+    if kind != "event":
+        return Columns(None, None)
+    own = {} if view.principal else overlays.etags_in_collection(ctx.conn, view.reader, above.collection.id)
+    if own and bodies:
+        return None
+
+    tag_of = privacy.tags_of(view)
+
+    def tag(etag: str) -> str:
+        return tag_of(etag, own.get(etag, "") if own else "")
+
+    def body(stored: bytes) -> bytes:
+        # Of what is public nothing is hidden, and who has the level owner sees everything.
+        return privacy.show(stored, view, public=True) or b""
+
+    return Columns(tag, body)
 
 
 def etag(node: Node) -> str:
@@ -149,6 +211,16 @@ def is_whole(ctx: Ctx, node: Node) -> bool:
         return True
     stored = objects.bodies(ctx.conn, [node.object.id]).get(node.object.id)
     return stored is not None and privacy.is_whole(stored, node.view)
+
+
+def may_hide(node: Node) -> bool:
+    """Whether something in this collection may be hidden from its reader, or be a mere busy time to him."""
+    if node.view is None or node.view.level == "owner":
+        return False
+    assert node.collection is not None
+    from dav.tree import member_kind  # which needs this module
+
+    return member_kind(node.collection) != "file"
 
 
 def told(node: Node) -> bool:

@@ -26,17 +26,25 @@ class Target:
     node: Node | None
     parent: Node | None
     path: str
-    _covering: list[Lock] | None = field(default=None)
+    _line: list[Lock] | None = field(default=None)
 
     @property
     def parent_path(self) -> str:
         return self.path.rpartition("/")[0]
 
     def covering(self, ctx: Ctx) -> list[Lock]:
-        """The locks on this address, and those of infinite depth above it; asked for once."""
-        if self._covering is None:
-            self._covering = locks.locks_covering(ctx.conn, self.owner.id, self.place.area, self.path, now_s=ctx.now_s)
-        return self._covering
+        """The locks on this address, and those of infinite depth above it."""
+        return locks.covering(self._on_line(ctx), self.path)
+
+    def of_parent(self, ctx: Ctx) -> list[Lock]:
+        """The same of the collection above it; none for a home."""
+        return [] if self.parent is None else locks.covering(self._on_line(ctx), self.parent_path)
+
+    def _on_line(self, ctx: Ctx) -> list[Lock]:
+        """Asked for once."""
+        if self._line is None:
+            self._line = locks.locks_on_line(ctx.conn, self.owner.id, self.place.area, self.path, now_s=ctx.now_s)
+        return self._line
 
 
 def resolve(ctx: Ctx, place: Place) -> Target:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import logging
 import re
+import time
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from dav import observe, recall
 
 HEAD_BYTES_MAX = 64 * 1024
 HEAD_SECONDS_MAX = 30.0
@@ -27,11 +31,19 @@ class BoundedProtocol(HttpToolsProtocol):
     """uvicorn's HTTP protocol, but a request's head must come in time and stay small.
 
     The parser below keeps a header of any length in memory and waits for it for ever; RFC 6585 §5 has the answer.
+
+    A short read whose body came along with its head is looked for in `memory` before uvicorn makes a task of it, which
+    costs more than all the rest of such an answer. Its head waits in `_waits` until the body is complete or the bytes
+    that came at once are read.
     """
 
+    # Set by a subclass; None: every request goes to the app.
+    memory: recall.Memory | None = None
     _in_head = True
     _head_bytes = 0
     _timer: asyncio.TimerHandle | None = None
+    _waits = False
+    _body = b""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -46,6 +58,8 @@ class BoundedProtocol(HttpToolsProtocol):
         # but no body that came with the head's end is counted as head.
         began_before = self._in_head
         super().data_received(data)
+        if self._waits and not self.transport.is_closing():
+            self._hand_over()
         if not self._in_head:
             return
         self._head_bytes = self._head_bytes + len(data) if began_before else 1
@@ -62,7 +76,69 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head = False
         self._head_bytes = 0
         self._stop_timer()
+        parser = self.parser
+        if (
+            self.memory is not None
+            and (self.cycle is None or self.cycle.response_complete)
+            and parser.get_method() in recall.METHODS
+            and parser.get_http_version() == "1.1"
+            and parser.should_keep_alive()
+            and not parser.should_upgrade()
+            and not self.expect_100_continue
+        ):
+            self._waits, self._body = True, b""
+        else:
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        if self._waits:
+            self._body += body
+            if len(self._body) > recall.BODY_BYTES_MAX:
+                self._hand_over()
+        else:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if self._waits:
+            if self._recalled():
+                self._waits = False
+                return
+            self._extend_scope(recall.BODY_THERE, True)
+            self._hand_over()
+        super().on_message_complete()
+
+    def _hand_over(self) -> None:
+        """Gives the app the request that waits, with what there is of its body."""
+        self._waits = False
         super().on_headers_complete()
+        if self._body:
+            super().on_body(self._body)
+
+    def _extend_scope(self, name: str, value: object) -> None:
+        scope: Any = self.scope
+        scope[name] = value
+
+    def _recalled(self) -> bool:
+        """Answers the request that waits if its answer is known; else its scope says where to keep the answer."""
+        if self.memory is None or self.flow.write_paused:
+            return False
+        started = time.perf_counter()
+        slot, known = self.memory.find(
+            self.parser.get_method(), self.url, self.headers, self._body, self.client[0] if self.client else "",
+            self.scheme or "",
+        )  # fmt: skip
+        if known is None:
+            if slot is not None:
+                self._extend_scope(recall.PLACE, slot)
+            return False
+        content = [STATUS_LINE[known.status]]
+        for name, value in self.server_state.default_headers:
+            content += (name, b": ", value, b"\r\n")
+        content += (known.head, known.body)
+        self.transport.write(b"".join(content))
+        self.on_response_complete()
+        observe.log_facts(logging.INFO, observe.request_id(), known.facts, (time.perf_counter() - started) * 1000)
+        return True
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

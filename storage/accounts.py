@@ -208,8 +208,15 @@ def rename_account(conn: Conn, account_id: int, new_name: str) -> Account:
 
 
 def set_active(conn: Conn, account_id: int, active: bool) -> None:
-    """Let the account sign in, or not; remembered credentials are void from now on (auth_seq). Raises NotFound."""
+    """Let the account sign in, or not; remembered credentials are void from now on (auth_seq). Raises NotFound.
+
+    While it is disabled nobody but administrators sees what it owns, and the locks that it held anywhere are ended.
+    """
+    from storage import locks  # which is built on this module
+
     _found(_SET_ACTIVE.run(conn, account_id=account_id, new_active=int(active)), account_id)
+    if not active:
+        locks.remove_held(conn, account_id)
 
 
 def update_account(conn: Conn, account_id: int, **changes: Any) -> None:
@@ -553,7 +560,7 @@ _REMOVALS = (
     *(
         Statement(table.delete().where(table.c.collection_id.in_(_owned)))
         for table in (
-            schema.instances, schema.cards, schema.objects, schema.tombstones, schema.object_versions,
+            schema.instances, schema.runs, schema.cards, schema.objects, schema.tombstones, schema.object_versions,
             schema.properties,
         )
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -38,6 +39,22 @@ def note(
         subject=clean(subject),
         detail=clean(detail),
     )
+
+
+def note_many(conn: Conn, deeds: Iterable[tuple[str, str, str]], *, at_s: int, account_id: int, actor: str) -> None:
+    """As note, for several (action, subject, detail). One statement."""
+    rows = [
+        {
+            "at_s": at_s,
+            "account_id": account_id,
+            "actor": clean(actor),
+            "action": clean(action),
+            "subject": clean(subject),
+            "detail": clean(detail),
+        }
+        for action, subject, detail in deeds
+    ]
+    _NOTE.many(conn, rows)
 
 
 def entries(conn: Conn, account_id: int, *, before_id: int | None = None, limit: int = 100) -> list[Entry]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import sqlalchemy as sa
 
-from storage import schema
+from storage import schema, timeindex
 from storage.blobs import open_blob
 from storage.engine import Conn, Row, Statement, Store, byte_length, transaction
 from storage.errors import NotFound
@@ -22,6 +22,7 @@ _c = schema.collections
 _o = schema.objects
 _b = schema.bodies
 _i = schema.instances
+_r = schema.runs
 _k = schema.cards
 _t = schema.tombstones
 _v = schema.object_versions
@@ -29,8 +30,8 @@ _p = schema.properties
 _q = schema.mail_queue
 
 
-def check(store: Store) -> Iterator[str]:
-    """A sentence for each damage found; nothing when the store is sound.
+def check(store: Store, said: Callable[[str], None] = lambda done: None) -> Iterator[str]:
+    """A sentence for each damage found; nothing when the store is sound. said: is told how far it is.
 
     Reads one snapshot, a batch of rows in memory at a time, and every blob once. Verified: change numbers are unique
     in a collection and not above its own; no name is both a member and a tombstone; bodies and blobs have their size,
@@ -42,13 +43,15 @@ def check(store: Store) -> Iterator[str]:
         if store.dialect == "sqlite":
             yield from (f"SQLite: {row[0]}" for row in _INTEGRITY.all(conn) if row[0] != "ok")
             yield from (f"SQLite: a row of {row[0]} refers to nothing" for row in _FOREIGN_KEYS.all(conn))
-        for statement, sentence in _DAMAGES:
+        for number, (statement, sentence) in enumerate(_DAMAGES, 1):
+            said(f"{number} of {len(_DAMAGES)} rules")
             for row in _batches(conn, statement):
                 yield sentence.format(*row[1:])
         for row in _batches(conn, _LEDGER):
             if message_key(*row[2:]) != row[1]:
                 yield f"mail {row[0]}: its key is not the one of what it says"
-        for row in _batches(conn, _BLOBS):
+        for number, row in enumerate(_batches(conn, _BLOBS), 1):
+            said(f"all rules, file {number:,}")
             yield from _check_blob(store, row[1], row[2])
 
 
@@ -206,15 +209,48 @@ _DAMAGES: tuple[tuple[Statement, str], ...] = (
     ),
     (
         _grouped(
-            _o.c.id, _o.join(_i, _i.c.object_id == _o.c.id), where=_i.c.collection_id != _o.c.collection_id
+            _o.c.id,
+            _o.join(_r, _r.c.object_id == _o.c.id),
+            where=sa.or_(_r.c.first_s < _o.c.first_s, _r.c.last_s + _r.c.length_s > _o.c.last_s),
         ),
-        "object {0}: its instances are indexed in another collection",
+        "object {0}: an instance lies outside its bounds",
     ),
     (
         _damage(
             _o,
             _where_it_is,
-            where=(_o.c.instances_digest != 0) != sa.exists().where(_i.c.object_id == _o.c.id).correlate(_o),
+            where=sa.exists()
+            .where(
+                _r.c.object_id == _o.c.id,
+                sa.or_(
+                    _o.c.recurs == 0,
+                    _r.c.step_s <= 0,
+                    _r.c.length_s <= 0,
+                    _r.c.last_s <= _r.c.first_s,
+                    _r.c.last_s > _r.c.first_s + timeindex.RUN_MAX_S,
+                ),
+            )
+            .correlate(_o),
+        ),
+        "{0}: a run of its instances is none",
+    ),
+    *(
+        (
+            _grouped(
+                _o.c.id,
+                _o.join(table, table.c.object_id == _o.c.id),
+                where=table.c.collection_id != _o.c.collection_id,
+            ),
+            "object {0}: its instances are indexed in another collection",
+        )
+        for table in (_i, _r)
+    ),
+    (
+        _damage(
+            _o,
+            _where_it_is,
+            where=(_o.c.instances_digest != 0)
+            != sa.or_(*(sa.exists().where(table.c.object_id == _o.c.id).correlate(_o) for table in (_i, _r))),
         ),
         "{0}: its instances are not in the index",
     ),
@@ -229,7 +265,7 @@ _DAMAGES: tuple[tuple[Statement, str], ...] = (
             ),
             f"object {{0}}: it is not there, but in the table {table.name}",
         )
-        for table in (_i, _k, _p)
+        for table in (_i, _r, _k, _p)
     ),
     (
         _damage(

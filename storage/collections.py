@@ -86,6 +86,14 @@ def descendants(conn: Conn, collection: Collection) -> list[Collection]:
     return [_collection(row) for row in _DESCENDANTS.all(conn, **_below(collection))]
 
 
+def below_many(conn: Conn, ids: Iterable[int]) -> dict[int, list[Collection]]:
+    """By id of each of these collections: as descendants; those with nothing below are left out. One statement."""
+    found: dict[int, list[Collection]] = {}
+    for row in _BELOW_MANY.all(conn, ids=conn.array(ids)):
+        found.setdefault(row[-1], []).append(_collection(row[:-1]))
+    return found
+
+
 def create_collection(
     conn: Conn,
     parent: Collection,
@@ -397,6 +405,18 @@ _under = (
 )
 # A parent's path is the beginning of its child's, so byte order puts parents first.
 _DESCENDANTS = Statement(_select(*_under).order_by(_c.c.path))
+_top = _c.alias("top")
+_BELOW_MANY = Statement(
+    _select(
+        one_of(_top.c.id, "ids", integers=True),
+        _c.c.owner_id == _top.c.owner_id,
+        _c.c.area == _top.c.area,
+        _c.c.path >= _top.c.path + sa.literal_column("'/'"),
+        _c.c.path < _top.c.path + sa.literal_column("'0'"),
+    )
+    .add_columns(_top.c.id)
+    .order_by(_c.c.path)
+)
 _IDS_BELOW = Statement(sa.select(_c.c.id).where(*_under, _live))
 _INSERT = Statement(
     _c.insert()

@@ -9,14 +9,16 @@ takes 19.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import marshal
 import secrets
 import sqlite3
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
@@ -25,6 +27,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 
+from storage.checkpoint import FALLBACK_PAGES, Checkpointer
 from storage.errors import StorageError, StoreBusy
 from storage.queue_lock import WriterQueue
 
@@ -41,7 +44,7 @@ _PRAGMAS = (
     "PRAGMA foreign_keys=ON",
     f"PRAGMA cache_size=-{_CACHE_KIB}",
     "PRAGMA temp_store=MEMORY",
-    "PRAGMA wal_autocheckpoint=2000",
+    f"PRAGMA wal_autocheckpoint={FALLBACK_PAGES}",
     "PRAGMA journal_size_limit=16777216",
 )
 # So many writes share one commit at most.
@@ -60,20 +63,117 @@ class Conn:
     """One open transaction. Opaque to everybody outside storage/.
 
     statements: how many SQL statements ran so far; one executemany counts as one. locked: ids of the collections whose
-    rows were locked on purpose (PostgreSQL), for those who lock more.
+    rows were locked on purpose (PostgreSQL), for those who lock more. heard: what is asked and told, where somebody
+    wants to know later whether the same would be told again.
     """
 
-    __slots__ = ("cursor", "dialect", "locked", "statements", "store", "write")
+    __slots__ = ("cursor", "dialect", "heard", "locked", "statements", "store", "write")
 
     def __init__(self, store: Store, cursor: Any, write: bool) -> None:
         self.store, self.cursor, self.write = store, cursor, write
         self.dialect = store.dialect
         self.statements = 0
         self.locked: set[int] = set()
+        self.heard: Heard | None = None
 
     def array(self, values: Iterable[Any]) -> Any:
         """Values for a `one_of` parameter: JSON text for SQLite, a list for PostgreSQL."""
         return json.dumps(list(values)) if self.dialect == "sqlite" else list(values)
+
+
+class Heard:
+    """What a reader asked and what it was told. Whoever asks the same and is told the same has come to the same end.
+
+    Nothing is kept of a reader who asks much or is told much: a long answer would lie in memory until its end.
+    """
+
+    __slots__ = ("_asked", "_told", "_too_much")
+
+    def __init__(self) -> None:
+        self._asked: list[_Question] = []
+        self._told: list[Any] = []
+        self._too_much = False
+
+    def add(self, sql: str, params: dict[str, Any], told: Any, *, all_rows: bool) -> None:
+        if self._too_much:
+            return
+        if len(self._asked) == _HEARD_MAX or (all_rows and len(told) > _HEARD_ROWS_MAX):
+            self._too_much = True
+            self._asked.clear()
+            self._told.clear()
+            return
+        self._asked.append((sql, params, all_rows))
+        self._told.append(told)
+
+    def told(self) -> Told | None:
+        """The questions with a digest of the answers; None when there were too many, or nobody could compare them."""
+        digest = None if self._too_much else _digest(self._told)
+        return None if digest is None else Told(tuple(self._asked), digest)
+
+
+class Told(NamedTuple):
+    """Statements, and a digest of what the store answered to all of them in one transaction."""
+
+    asked: tuple[_Question, ...]
+    digest: bytes
+
+    def is_so_still(self, store: Store) -> bool:
+        """Whether the store would answer the same now; on SQLite False also when it cannot be asked at once.
+
+        SQLite: on the thread of Store.version. PostgreSQL: one round trip. Raises StoreBusy.
+        """
+        told = _ask_together(store, self.asked) if store.dialect == "postgresql" else store.ask_again(self.asked)
+        return told is not None and _digest(told) == self.digest
+
+
+# SQL, its parameters, and whether all rows are wanted or the first one.
+_Question = tuple[str, dict[str, Any], bool]
+# Who asks more often than this does not ask for something short.
+_HEARD_MAX = 12
+# Nor who is told more rows than this at once.
+_HEARD_ROWS_MAX = 500
+_DIGEST_KEY = secrets.token_bytes(32)
+
+
+def _digest(told: list[Any]) -> bytes | None:
+    """A keyed hash of rows: smaller than they are, and no password hash stays in memory with it."""
+    try:
+        # Version 2 has no references, so equal rows are always written alike. 3 µs where repr() takes 20.
+        octets = marshal.dumps(told, 2)
+    except ValueError:  # a type that only PostgreSQL's driver has
+        return None
+    return hashlib.blake2b(octets, key=_DIGEST_KEY, digest_size=24).digest()
+
+
+def _ask_together(store: Store, asked: Sequence[_Question]) -> list[Any]:
+    """PostgreSQL: the answers to statements in one transaction, all of it in one round trip. Raises StoreBusy."""
+    raw = _pooled(store)
+    try:
+        driver: Any = raw.driver_connection
+        with driver.pipeline():
+            driver.execute(_READ_BEGIN["postgresql"])
+            cursors = [driver.execute(sql, params) for sql, params, _ in asked]
+            driver.execute("COMMIT")
+        return [
+            cursor.fetchall() if all_rows else cursor.fetchone()
+            for cursor, (_, _, all_rows) in zip(cursors, asked, strict=True)
+        ]
+    except BaseException as error:
+        raw.invalidate()
+        raise_busy(error)
+        raise
+    finally:
+        raw.close()
+
+
+def _pooled(store: Store) -> sa.PoolProxiedConnection:
+    """One of PostgreSQL's connections. Raises StoreBusy."""
+    try:
+        return store.engine.raw_connection()
+    except PoolTimeout as error:
+        raise StoreBusy("all connections to the database are in use") from error
+    except sa.exc.DBAPIError as error:
+        raise StoreBusy("the database does not answer") from error
 
 
 class _Member:
@@ -104,9 +204,11 @@ class Store:
         self._threads = threads
         self._writers = WriterQueue(self.path) if self.path is not None else None
         self._writer: sqlite3.Connection | None = None
+        self._checkpointer = None if self._writers is None else Checkpointer(self._connect, self._writers)
         # Writes in the transaction that is open on the writing connection. Belongs to whoever has the right to write.
         self._group: list[_Member] = []
         self._readers: list[sqlite3.Connection] = []
+        self._watcher: sqlite3.Connection | None = None
         self._closed = False
 
     @property
@@ -126,15 +228,52 @@ class Store:
 
     def close(self) -> None:
         """Close all connections. No transaction may be open."""
+        if self._checkpointer is not None:
+            self._checkpointer.close()
         self._closed = True
         while self._readers:
             self._readers.pop().close()
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        for connection in (self._writer, self._watcher):
+            if connection is not None:
+                connection.close()
+        self._writer = self._watcher = None
         if self._writers is not None:
             self._writers.close()
         self.engine.dispose()
+
+    def version(self) -> int | None:
+        """SQLite: a number that is another one after each commit of anybody; None when it cannot be told at once.
+
+        Numbers of one process compare with each other only. Called from one thread. It takes 4 µs and waits for nobody.
+        """
+        if self.path is None:
+            return None
+        try:
+            if self._watcher is None:
+                # SQLite counts the commits of others only, so this connection never writes.
+                self._watcher = self._connect()
+                self._watcher.execute("PRAGMA busy_timeout=0")
+            found: tuple[int] = self._watcher.execute("PRAGMA data_version").fetchone()
+        except sqlite3.Error:
+            return None
+        return found[0]
+
+    def ask_again(self, asked: Iterable[_Question]) -> list[Any] | None:
+        """SQLite: what these statements find now; None when the store cannot be asked at once. As `version`."""
+        if self._watcher is None:
+            return None
+        told: list[Any] = []
+        try:
+            self._watcher.execute("BEGIN")
+            try:
+                for sql, params, all_rows in asked:
+                    cursor = self._watcher.execute(sql, params)
+                    told.append(cursor.fetchall() if all_rows else cursor.fetchone())
+            finally:
+                self._watcher.execute("COMMIT")
+        except sqlite3.Error:
+            return None
+        return told
 
     # SQLite's connections. SQLAlchemy makes them; its pool would cost more than the statements that run on them.
 
@@ -168,6 +307,11 @@ class Store:
         if member is not None:
             self._group.remove(member)
         return False
+
+    def committed(self) -> None:
+        """Say that a transaction was committed. Needs: lock_writers() was called."""
+        if self._checkpointer is not None:
+            self._checkpointer.committed()
 
     def end_group(self, error: BaseException | None) -> None:
         """Tell those who wait what became of the transaction."""
@@ -300,12 +444,7 @@ class transaction:
                 cursor = self._raw.cursor()
                 cursor.execute("BEGIN")
         else:
-            try:
-                self._raw = store.engine.raw_connection()
-            except PoolTimeout as error:
-                raise StoreBusy("all connections to the database are in use") from error
-            except sa.exc.DBAPIError as error:
-                raise StoreBusy("the database does not answer") from error
+            self._raw = _pooled(store)
             try:
                 cursor = self._raw.driver_connection.cursor()
                 cursor.execute((_WRITE_BEGIN if write else _READ_BEGIN)["postgresql"])
@@ -359,6 +498,7 @@ class transaction:
             if not passed and raw.in_transaction:
                 raw.execute("COMMIT")
                 store.end_group(None)
+                store.committed()
         except BaseException as failure:
             # The commit failed (disk full, I/O error): undo, and do not use this connection again.
             store.drop_writer()
@@ -447,20 +587,25 @@ class Statement:
     def all(self, conn: Conn, **params: Any) -> list[Row]:
         """Every row."""
         rows: list[Row] = self._execute(conn, params).fetchall()
+        if conn.heard is not None:
+            conn.heard.add(*self._bound(conn, params), rows, all_rows=True)
         return rows
 
     def one(self, conn: Conn, **params: Any) -> Row | None:
         """The first row, or None."""
         row: Row | None = self._execute(conn, params).fetchone()
+        if conn.heard is not None:
+            conn.heard.add(*self._bound(conn, params), row, all_rows=False)
         return row
 
     def scalar(self, conn: Conn, **params: Any) -> Any:
         """The first column of the first row, or None."""
-        row = self._execute(conn, params).fetchone()
+        row = self.one(conn, **params)
         return None if row is None else row[0]
 
     def run(self, conn: Conn, **params: Any) -> int:
         """Run it for its effect; returns the number of rows that it changed."""
+        assert conn.heard is None, "what a statement changes cannot be asked again"
         count: int = self._execute(conn, params).rowcount
         return count
 
@@ -477,11 +622,15 @@ class Statement:
         return (self._compiled.get(store.dialect) or self._compile(store))[0]
 
     def _execute(self, conn: Conn, params: dict[str, Any]) -> Any:
-        sql, constants = self._compiled.get(conn.dialect) or self._compile(conn.store)
         conn.statements += 1
         cursor = conn.cursor
-        cursor.execute(sql, {**constants, **params} if constants else params)
+        cursor.execute(*self._bound(conn, params))
         return cursor
+
+    def _bound(self, conn: Conn, params: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """The SQL and all its parameters."""
+        sql, constants = self._compiled.get(conn.dialect) or self._compile(conn.store)
+        return sql, {**constants, **params} if constants else params
 
     def _compile(self, store: Store) -> tuple[str, dict[str, Any]]:
         core = self._core[store.dialect]
@@ -578,6 +727,25 @@ class byte_length(_OnColumn):
 def _byte_length(element: byte_length, compiler: SQLCompiler, **kw: Any) -> str:
     column = compiler.process(element.column, **kw)
     return f"length(CAST({column} AS BLOB))" if compiler.dialect.name == "sqlite" else f"octet_length({column})"
+
+
+class joined_text(_OnColumn):
+    """The values of `column` as one text, in the order in which they come; an aggregate.
+
+    separator: what stands between them: "/" or a line feed.
+    """
+
+    type = sa.Text()
+
+    def __init__(self, column: sa.ColumnElement[Any], separator: str) -> None:
+        self.column, self.separator = column, separator
+
+
+@compiles(joined_text)
+def _joined_text(element: joined_text, compiler: SQLCompiler, **kw: Any) -> str:
+    sqlite = compiler.dialect.name == "sqlite"
+    character = f"{'char' if sqlite else 'chr'}({ord(element.separator)})"
+    return f"{'group_concat' if sqlite else 'string_agg'}({compiler.process(element.column, **kw)}, {character})"
 
 
 def clean(text: str) -> str:

@@ -20,7 +20,8 @@ _p = schema.proxies
 def owner_and_proxy(conn: Conn, account_id: int, owner_name: str) -> tuple[Account | None, bool | None]:
     """(the account with this name, whether `account_id` may change things for it; None when it is no delegate).
 
-    A delegate may be a group: then each of its members is. The name is matched case-folded. One statement.
+    A delegate may be a group: then each of its members is. Nobody acts for a disabled account. The name is matched
+    case-folded. One statement.
     """
     rows = _ENTRY.all(conn, account_id=account_id, name_key=fold(owner_name))
     if not rows:
@@ -73,7 +74,7 @@ _up = up_from(
 _owner = _a.alias("home_owner")
 _writes = (
     sa.select(sa.func.max(_p.c.writes))
-    .where(_p.c.principal_id == _owner.c.id, _p.c.delegate_id.in_(sa.select(_up.c.id)))
+    .where(_p.c.principal_id == _owner.c.id, _owner.c.active == 1, _p.c.delegate_id.in_(sa.select(_up.c.id)))
     .correlate(_owner)
     .scalar_subquery()
 )

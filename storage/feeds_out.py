@@ -101,6 +101,15 @@ def find(conn: Conn, secret: str) -> Published | None:
     return Published(*_pair(row), row[-2], row[-1])
 
 
+def mails_since(conn: Conn, account_id: int, prefix: str, *, since_s: int) -> int:
+    """How many mails of an account were made since then whose uid begins so; without those taken back. One statement.
+
+    prefix: ends in "-" and is ASCII.
+    """
+    after = prefix[:-1] + "."  # the character behind "-"
+    return int(_MAILS.scalar(conn, account_id=account_id, low=prefix, high=after, since_s=since_s) or 0)
+
+
 def _pair(row: Row) -> tuple[Feed, Collection]:
     return Feed(*row[:6]), _collection(row[6:])
 
@@ -157,5 +166,17 @@ _BY_SECRET = Statement(
         _f.c.secret == sa.bindparam("secret"),
         _a.c.active == sa.literal_column("1"),
         more=(_a.c.locale, _a.c.time_zone),
+    )
+)
+_q = schema.mail_queue
+_MAILS = Statement(
+    sa.select(sa.func.count())
+    .select_from(_q)
+    .where(
+        _q.c.uid >= sa.bindparam("low", type_=schema.Text),
+        _q.c.uid < sa.bindparam("high", type_=schema.Text),
+        _q.c.account_id == sa.bindparam("account_id"),
+        _q.c.created_s >= sa.bindparam("since_s"),
+        _q.c.state.not_in([sa.literal_column("'dropped'"), sa.literal_column("'undone'")]),
     )
 )

@@ -8,17 +8,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from storage import objects, schema
+from storage import objects, schema, timeindex
 from storage.collections import _LOCK, _collection, _select, collection_by_id
 from storage.engine import Conn, Statement, one_of
 from storage.errors import StoreBusy
-from storage.objects import SHORT_MAX_S
 from storage.records import BEGINLESS, ENDLESS, Collection, Instance, ObjectIndex, ObjectRecord
 
 _c = schema.collections
 _o = schema.objects
 _b = schema.bodies
-_i = schema.instances
 _a = schema.accounts
 
 # How far a floating time can be from the same clock time in UTC.
@@ -104,17 +102,14 @@ def busy_in(
     ids = conn.array(collection_ids)
     beyond = [objects._record(row) for row in _BEYOND.all(conn, ids=ids, start_s=start_s, end_s=end_s)]
     left_out = {record.id for record in beyond}
-    local_start, local_end = start_s - FLOATING_MARGIN_S, end_s + FLOATING_MARGIN_S
-    rows = _BUSY.all(
-        conn, ids=ids, s0=start_s, e0=end_s, low0=start_s - SHORT_MAX_S,
-        s2=local_start, e2=local_end, low2=local_start - SHORT_MAX_S,
-    )  # fmt: skip
+    times = timeindex.span(start_s, end_s, start_s - FLOATING_MARGIN_S, end_s + FLOATING_MARGIN_S)
     found = []
-    for collection_id, object_id, bucket, sort_s, other_s, busy in rows:
+    for collection_id, object_id, *row in _BUSY.all(conn, ids=ids, **times):
         if object_id in left_out:
             continue
-        first_s, last_s = (other_s, sort_s) if bucket % 2 else (sort_s, other_s)
-        found.append((collection_id, object_id, Instance(first_s, last_s, bucket >= 2, busy)))
+        for instance in timeindex.unrolled(tuple(row), times):
+            if instance.end_s > (times["s2"] if instance.floating else start_s):
+                found.append((collection_id, object_id, instance))
     return found, beyond
 
 
@@ -181,9 +176,9 @@ def _bump_all(conn: Conn, ids: Sequence[int], now_s: int) -> list[int]:
     return numbers
 
 
-def _columns(writing: Writing, number: int, now_s: int) -> tuple[dict[str, Any], list[tuple[int, int, int, int, int]]]:
+def _columns(writing: Writing, number: int, now_s: int) -> tuple[dict[str, Any], timeindex.TimeRows]:
     index = writing.index
-    instances = objects._instance_rows(writing.collection.id, index)
+    times = timeindex.time_rows(index)
     columns = {
         "etag": writing.etag,
         "size": len(writing.body),
@@ -195,45 +190,44 @@ def _columns(writing: Writing, number: int, now_s: int) -> tuple[dict[str, Any],
         "schedule_tag": writing.schedule_tag,
         "blob": None,
         "secret_seq": 0,
-        **objects._index_columns(index, objects._digest(instances)),
+        **objects._index_columns(index, times.digest),
     }
-    return columns, instances
+    return columns, times
 
 
 def _create(conn: Conn, created: list[tuple[Writing, int]], records: dict[int, ObjectRecord], now_s: int) -> None:
-    rows, instances_of = [], []
+    rows, times_of = [], []
     for writing, number in created:
-        columns, instances = _columns(writing, number, now_s)
+        columns, times = _columns(writing, number, now_s)
         rows.append({"collection_id": writing.collection.id, "name": writing.name, "created_s": now_s, **columns})
-        instances_of.append(instances)
+        times_of.append(times)
     _INSERT.many(conn, rows)
     names = conn.array(writing.name for writing, _ in created)
     ids = conn.array({writing.collection.id for writing, _ in created})
     found = {(row[1], row[2]): objects._record(row) for row in _BY_NAMES.all(conn, ids=ids, names=names)}
-    bodies, instance_rows = [], []
-    for (writing, _), instances in zip(created, instances_of, strict=True):
+    bodies, indexed = [], []
+    for (writing, _), times in zip(created, times_of, strict=True):
         record = found[writing.collection.id, writing.name]
         records[id(writing)] = record
         bodies.append({"object_id": record.id, "content": writing.body})
-        instance_rows += [(*row[:3], record.id, *row[3:]) for row in instances]
+        indexed.append((writing.collection.id, record.id, times))
     objects._INSERT_BODY.many(conn, bodies)
-    objects._INSERT_INSTANCES.run(conn, instance_rows)
+    timeindex.write(conn, indexed)
 
 
 def _replace(conn: Conn, replaced: list[tuple[Writing, int]], records: dict[int, ObjectRecord], now_s: int) -> None:
     olds = [writing.old for writing, _ in replaced if writing.old is not None]
     before = {row[0]: row[1:] for row in _DIGESTS.all(conn, ids=conn.array(old.id for old in olds))}
     objects._KEEP_VERSION.many(conn, [{"object_id": old.id, "cause": "replaced", "now_s": now_s} for old in olds])
-    rows, bodies, stale, instance_rows = [], [], [], []
+    rows, bodies, indexed = [], [], []
     for (writing, number), old in zip(replaced, olds, strict=True):
-        columns, instances = _columns(writing, number, now_s)
+        columns, times = _columns(writing, number, now_s)
         digest, *secret = before.get(old.id, (None, None, 0))
         columns["secret_seq"] = objects._secret_seq(secret, writing.index.secrecy, number)
         rows.append({"object_id": old.id, **{f"new_{key}": value for key, value in columns.items()}})
         bodies.append({"row_id": old.id, "new_content": writing.body})
         if digest != columns["instances_digest"]:
-            stale.append({"object_id": old.id})
-            instance_rows += [(*row[:3], old.id, *row[3:]) for row in instances]
+            indexed.append((writing.collection.id, old.id, times))
         records[id(writing)] = ObjectRecord(
             old.id, old.collection_id, old.name, writing.etag, len(writing.body), writing.content_type, number,
             old.created_s, now_s, columns["uid"], writing.index.component, writing.schedule_tag, None,
@@ -241,8 +235,8 @@ def _replace(conn: Conn, replaced: list[tuple[Writing, int]], records: dict[int,
         )  # fmt: skip
     objects._UPDATE.many(conn, rows)
     objects._UPDATE_BODY.many(conn, bodies)
-    objects._DELETE_INSTANCES.many(conn, stale)
-    objects._INSERT_INSTANCES.run(conn, instance_rows)
+    timeindex.remove_many(conn, [object_id for _, object_id, _ in indexed])
+    timeindex.write(conn, indexed)
 
 
 def kept_with(conn: Conn, inbox_ids: Iterable[int]) -> dict[int, dict[str, str]]:
@@ -301,30 +295,11 @@ _DIGESTS = Statement(
 )
 
 
-def _overlaps(bucket: int) -> sa.ColumnElement[bool]:
-    time = bucket // 2 * 2
-    start, end = sa.bindparam(f"s{time}", type_=schema.Int), sa.bindparam(f"e{time}", type_=schema.Int)
-    low = sa.bindparam(f"low{time}", type_=schema.Int)
-    if bucket % 2:
-        return sa.and_(_i.c.bucket == sa.literal_column(str(bucket)), _i.c.sort_s > start, _i.c.other_s < end)
-    return sa.and_(
-        _i.c.bucket == sa.literal_column(str(bucket)), _i.c.sort_s < end, _i.c.sort_s > low, _i.c.other_s > start
-    )
+def _in_one_of(column: sa.Column[int]) -> sa.ColumnElement[bool]:
+    return one_of(column, "ids", integers=True)
 
 
-# One half for each bucket, so that each is a range of the primary key of each collection.
-_BUSY = Statement(
-    sa.union_all(
-        *(
-            sa.select(_i.c.collection_id, _i.c.object_id, _i.c.bucket, _i.c.sort_s, _i.c.other_s, _i.c.busy).where(
-                one_of(_i.c.collection_id, "ids", integers=True),
-                _overlaps(bucket),
-                _i.c.busy > sa.literal_column("0"),
-            )
-            for bucket in range(4)
-        )
-    )
-)
+_BUSY = Statement(timeindex.found_busy(_in_one_of, "collection_id", "object_id"))
 
 
 def _beyond() -> sa.Select[Any]:
@@ -381,10 +356,14 @@ _OF_COMPONENT = Statement(
 )
 _OLD_ITEMS = Statement(
     sa.select(*objects._RECORD)
+    .select_from(_o.join(_c, _c.c.id == _o.c.collection_id))
     .where(
-        _o.c.collection_id.in_(sa.select(_c.c.id).where(_c.c.kind == sa.literal_column("'inbox'"), _live)),
-        _o.c.created_s < sa.bindparam("before_s"),
+        _o.c.uid_tie > sa.literal_column("0"),  # in an inbox, see schema.objects: the index of these alone
+        _o.c.created_s < sa.bindparam("before_s", type_=schema.Int),
+        _c.c.kind == sa.literal_column("'inbox'"),
+        _live,
     )
+    .order_by(_o.c.created_s)
     .limit(sa.bindparam("n"))
 )
 _FORGET_TAGS = Statement(

@@ -21,7 +21,7 @@ from storage.engine import Conn, Statement, Store, new_epoch, raise_busy, transa
 from storage.errors import StoreInUse, StoreNewer
 
 # The newest migration in storage/migrations/versions: what storage/schema.py describes.
-HEAD = "0005"
+HEAD = "0006"
 MIGRATIONS = Path(__file__).with_name("migrations")
 # A worker that has not given a sign for so long is taken for dead.
 ALIVE_S = 60

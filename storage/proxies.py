@@ -7,11 +7,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from storage import schema
+from storage import locks, schema
 from storage.accounts import _COLUMNS, _accounts, account_by_id
 from storage.engine import Conn, Row, Statement
 from storage.errors import NotFound
-from storage.groups import up_from
+from storage.groups import everybody_in, up_from
 from storage.records import Account
 
 _p = schema.proxies
@@ -30,11 +30,20 @@ def add_proxy(conn: Conn, principal_id: int, delegate_id: int, *, writes: bool) 
         if account_by_id(conn, account_id) is None:
             raise NotFound(f"account {account_id}")
     _ADD.run(conn, principal_id=principal_id, delegate_id=delegate_id, may_write=int(writes))
+    if not writes:
+        _end_locks(conn, delegate_id)
 
 
 def remove_proxy(conn: Conn, principal_id: int, delegate_id: int) -> bool:
-    """End it. False when there was nothing to end."""
-    return bool(_REMOVE.run(conn, principal_id=principal_id, delegate_id=delegate_id))
+    """End it, with the locks that only this allowed. False when there was nothing to end."""
+    removed = bool(_REMOVE.run(conn, principal_id=principal_id, delegate_id=delegate_id))
+    if removed:
+        _end_locks(conn, delegate_id)
+    return removed
+
+
+def _end_locks(conn: Conn, delegate_id: int) -> None:
+    locks.end_unentitled(conn, [account.id for account in everybody_in(conn, delegate_id)])
 
 
 def delegates_of(conn: Conn, principal_id: int) -> list[tuple[Account, bool]]:

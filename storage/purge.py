@@ -37,10 +37,18 @@ class Purged:
     blobs: int
 
 
-def purge(store: Store, *, now_s: int, history_s: int, batch: int = 200) -> Purged:
+def purge(
+    store: Store,
+    *,
+    now_s: int,
+    history_s: int,
+    batch: int = 200,
+    said: Callable[[str], None] = lambda done: None,
+) -> Purged:
     """Remove collections deleted and versions ended history_s ago, ended locks, and blobs without a reference.
 
-    batch: rows a transaction. May be stopped at any time and called again; may run in several processes at once.
+    batch: rows a transaction. said: is told how far it is. May be stopped at any time and called again; may run in
+    several processes at once.
     """
     before_s = now_s - history_s
     collections = objects = 0
@@ -49,6 +57,7 @@ def purge(store: Store, *, now_s: int, history_s: int, batch: int = 200) -> Purg
             collection_id = _OLDEST_DELETED.scalar(conn, before_s=before_s)
         if collection_id is None:
             break
+        said(f"{collections:,} collections, {objects:,} objects in them")
         objects += _empty(store, collection_id, batch)
         with transaction(store, write=True) as conn:
             _DELETE_PROPERTIES.run(conn, collection_id=collection_id)
@@ -58,6 +67,7 @@ def purge(store: Store, *, now_s: int, history_s: int, batch: int = 200) -> Purg
         with transaction(store, write=True) as conn:
             removed = _DELETE_VERSIONS.run(conn, before_s=before_s, n=batch)
         versions += removed
+        said(f"{collections:,} collections, {objects:,} objects in them, {versions:,} older versions")
         if removed < batch:
             break
     with transaction(store, write=True) as conn:
@@ -143,7 +153,10 @@ _OLDEST_DELETED = Statement(
 )
 _SOME_OBJECTS = Statement(sa.select(_o.c.id).where(_o.c.collection_id == _here).order_by(_o.c.name).limit(_n))
 _DELETE_OBJECTS = (
-    Statement(schema.instances.delete().where(one_of(schema.instances.c.object_id, "ids", integers=True))),
+    *(
+        Statement(table.delete().where(one_of(table.c.object_id, "ids", integers=True)))
+        for table in (schema.instances, schema.runs)
+    ),
     *(
         Statement(table.delete().where(table.c.collection_id == _here, one_of(table.c.object_id, "ids", integers=True)))
         for table in (schema.cards, schema.properties)

@@ -145,6 +145,11 @@ properties = sa.Table(
     sqlite_strict=True,
 )
 
+# What in a calendar or a book may not be for everybody who reads it: a class of its own, one that is not known yet, and
+# what is in the blob folder.
+SECRET = "secrecy IS NULL OR secrecy <> 0 OR (blob IS NOT NULL AND component <> '')"
+SECRET_ONCE = "secrecy <> 0"
+
 objects = sa.Table(
     "objects",
     metadata,
@@ -190,6 +195,10 @@ objects = sa.Table(
     sa.Index("ix_objects_unreadable", "collection_id", **_where("readable = 0")),
     sa.Index("ix_objects_unclassified", "component", **_where("secrecy IS NULL")),
     sa.Index("ix_objects_blob", "blob", **_where("blob IS NOT NULL")),
+    # What lies in inboxes, by age: these are emptied once a day.
+    sa.Index("ix_objects_inbox", "created_s", **_where("uid_tie > 0")),
+    # The few that others may not see as they are stored.
+    sa.Index("ix_objects_secret", "collection_id", **_where(SECRET)),
     sqlite_strict=True,
 )
 
@@ -202,7 +211,7 @@ bodies = sa.Table(
     sqlite_strict=True,
 )
 
-# The time index. bucket: 2 × floating + long, long = more than objects.SHORT_MAX_S. sort_s is the start of a short
+# The time index. bucket: 2 × floating + long, long = more than timeindex.SHORT_MAX_S. sort_s is the start of a short
 # instance and the end of a long one; other_s is its other end. No foreign key: a check for each row would double the
 # cost of a write.
 instances = sa.Table(
@@ -213,6 +222,20 @@ instances = sa.Table(
         for name in ("collection_id", "bucket", "sort_s", "object_id", "other_s", "busy")
     ),
     sa.Index("ix_instances_object_id", "object_id"),
+    sqlite_with_rowid=False,
+    sqlite_strict=True,
+)
+
+# The time index of what comes again at equal steps, three times or more; see storage/timeindex.py. last_s: the start of
+# the last one, at most timeindex.RUN_MAX_S after the first.
+runs = sa.Table(
+    "runs",
+    metadata,
+    *(
+        sa.Column(name, Int, primary_key=True, autoincrement=False)
+        for name in ("collection_id", "floating", "first_s", "object_id", "last_s", "step_s", "length_s", "busy")
+    ),
+    sa.Index("ix_runs_object_id", "object_id"),
     sqlite_with_rowid=False,
     sqlite_strict=True,
 )
@@ -238,6 +261,7 @@ tombstones = sa.Table(
     sa.Column("secrecy", Int),  # of what is gone, as in objects
     _int("secret_seq", 0),
     sa.Index("ux_tombstones_change_seq", "collection_id", "change_seq", unique=True),
+    sa.Index("ix_tombstones_secret", "collection_id", **_where(SECRET_ONCE)),
     sqlite_with_rowid=False,
     sqlite_strict=True,
 )
@@ -350,6 +374,7 @@ app_passwords = sa.Table(
     sa.Column("expires_s", Int),
     sa.Index("ux_app_passwords_digest", "digest", unique=True),
     sa.Index("ix_app_passwords_account_id", "account_id"),
+    sa.Index("ix_app_passwords_expires_s", "expires_s", **_where("expires_s IS NOT NULL")),
     sqlite_autoincrement=True,
     sqlite_strict=True,
 )
@@ -362,6 +387,7 @@ guard = sa.Table(
     _int("failures"),
     _int("last_s"),
     sa.Index("ix_guard_last_s", "last_s"),
+    sa.Index("ix_guard_failed", "last_s", **_where("failures > 0")),  # they go after a day, marks of networks stay
     sqlite_with_rowid=False,
     sqlite_strict=True,
 )
@@ -554,7 +580,8 @@ shares = sa.Table(
     sqlite_strict=True,
 )
 
-# What a member of a group, or anybody where "all" may, wants of a share: "accepted" or "declined".
+# What a member of a group, or anybody where "all" may, wants of a share: "accepted" or "declined"; "pending" for who is
+# asked though the others are not.
 share_answers = sa.Table(
     "share_answers",
     metadata,

@@ -14,8 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from storage import collections, schema
-from storage.accounts import account_by_id
+from storage import collections, locks, schema
 from storage.collections import _COLUMNS, _collection, _joined, checked_name
 from storage.engine import Conn, Row, Statement, clean, one_of
 from storage.errors import NameTooLong, NotFound
@@ -31,8 +30,6 @@ _p = schema.properties
 _t = schema.tombstones
 
 ALL = "all"
-# The name of the collection of notices in a calendar home, and its kind.
-NOTIFICATIONS = "notifications"
 # Kinds of collections that can be shared.
 SHARED_KINDS = ("calendar", "addressbook", "folder")
 # Longest texts that come with an invitation.
@@ -49,7 +46,8 @@ _TRIES = 20
 def access_of(conn: Conn, account_id: int, collection_id: int) -> str | None:
     """The most that accepted shares give the account on a live collection, of ACCESS; None for nothing. One statement.
 
-    By shares of the account itself, of the groups it is in, and of "all". What the owner may is not said here.
+    By shares of the account itself, of the groups it is in, and of "all". What the owner may is not said here. While
+    the owner is disabled nobody has anything; the mounts stay, so that all is as before when it is enabled again.
     """
     rank = _OF_ONE.scalar(conn, account_id=account_id, collection_id=collection_id)
     return None if rank is None else ACCESS[rank]
@@ -98,8 +96,8 @@ def share_to(conn: Conn, collection_id: int, grantee: str) -> Share | None:
 def shares_with(conn: Conn, account_id: int) -> list[tuple[Share, Collection, str]]:
     """What others offer to the account: (share, collection, the account's own state). One statement.
 
-    Shares of the account, of its groups and of "all", without its own collections. What everybody may see is "pending"
-    until the account has said something, though it may be read already.
+    Shares of the account, of its groups and of "all", without its own collections and those of disabled accounts. What
+    everybody may see is "pending" until the account has said something, though it may be read already.
     """
     found = []
     for row in _WITH.all(conn, account_id=account_id):
@@ -117,12 +115,37 @@ def list_shares(conn: Conn, *, owner_id: int | None = None) -> list[tuple[Share,
 
 def answers_of(conn: Conn, share_id: int) -> dict[int, str]:
     """By account: what members of a group, or people where all may, said to a share. One statement."""
-    return dict(_ANSWERS.all(conn, share_id=share_id))
+    return answers_of_many(conn, [share_id]).get(share_id, {})
+
+
+def answers_of_many(conn: Conn, share_ids: Iterable[int]) -> dict[int, dict[int, str]]:
+    """By share, as answers_of; those to which nobody said anything are left out. One statement."""
+    found: dict[int, dict[int, str]] = {}
+    for share_id, account_id, state in _ANSWERS.all(conn, ids=conn.array(share_ids)):
+        found.setdefault(share_id, {})[account_id] = state
+    return found
 
 
 def grantee_of(account: Account) -> str:
     """How shares name an account."""
     return str(account.id)
+
+
+@dataclass(frozen=True, slots=True)
+class NewShare:
+    """A share to be made, or changed. As Share has it; waiting: members of the group who are to be asked first."""
+
+    grantee: str
+    access: str
+    state: str
+    address: str = ""
+    common_name: str = ""
+    summary: str = ""
+    waiting: frozenset[int] = frozenset()
+
+    @property
+    def grantee_id(self) -> int | None:
+        return int(self.grantee) if self.grantee.isascii() and self.grantee.isdigit() else None
 
 
 def put_share(
@@ -137,55 +160,81 @@ def put_share(
     summary: str = "",
     now_s: int,
 ) -> Share:
-    """Make a share, or change the one that this grantee has, and settle() the collection.
-
-    grantee: an account, "12", "all" or "mailto:…". state: for a group, what it is for members who said nothing yet.
-    Raises ValueError for what cannot be shared or given, NotFound for an account that is not there.
-    """
+    """As put_shares, for one. grantee: also an account."""
     if isinstance(grantee, Account):
         grantee = grantee_of(grantee)
+    new = NewShare(grantee, access, state, address, common_name, summary)
+    return put_shares(conn, collection, [new], now_s=now_s)[grantee]
+
+
+def put_shares(conn: Conn, collection: Collection, new: Sequence[NewShare], *, now_s: int) -> dict[str, Share]:
+    """Make shares, or change those that these grantees have, and settle() the collection. By grantee: the shares.
+
+    grantee: "12" for an account, "all" or "mailto:…", each once. state: for a group, what it is for members who said
+    nothing yet. Raises ValueError for what cannot be shared or given, NotFound for an account that is not there. A
+    fixed number of statements.
+    """
     if collection.kind not in SHARED_KINDS or collection.origin == "shared":
         raise ValueError("this kind of collection cannot be shared")
-    if access not in ACCESS or state not in SHARE_STATES:
-        raise ValueError(f"no such access or state: {access}, {state}")
-    grantee_id = None
-    if grantee.isascii() and grantee.isdigit():
-        grantee_id = int(grantee)
-        account = account_by_id(conn, grantee_id)
-        if account is None:
-            raise NotFound(f"account {grantee}")
-        # What a group has itself is for its members when it is shared with the group.
-        if grantee_id == collection.owner_id and account.kind != "group":
-            raise ValueError("nobody shares with themselves")
-    elif grantee != ALL and not (grantee.startswith("mailto:") and len(grantee) <= TEXT_CHARS_MAX):
-        raise ValueError("a share is for an account, for all, or for a mail address")
+    ids = {one.grantee_id for one in new if one.grantee_id is not None}
+    kinds: dict[int, str] = dict(_KINDS.all(conn, ids=conn.array(ids))) if ids else {}
+    for one in new:
+        if one.access not in ACCESS or one.state not in SHARE_STATES:
+            raise ValueError(f"no such access or state: {one.access}, {one.state}")
+        if one.grantee_id is not None:
+            if one.grantee_id not in kinds:
+                raise NotFound(f"account {one.grantee}")
+            # What a group has itself is for its members when it is shared with the group.
+            if one.grantee_id == collection.owner_id and kinds[one.grantee_id] != "group":
+                raise ValueError("nobody shares with themselves")
+        elif one.grantee != ALL and not (one.grantee.startswith("mailto:") and len(one.grantee) <= TEXT_CHARS_MAX):
+            raise ValueError("a share is for an account, for all, or for a mail address")
     _one_at_a_time(conn)
-    _PUT.run(
+    _PUT.many(
         conn,
-        collection_id=collection.id,
-        grantee=clean(grantee),
-        grantee_id=grantee_id,
-        access=access,
-        state=state,
-        key=secrets.token_hex(16),
-        address=_text(address),
-        common_name=_text(common_name),
-        summary=_text(summary),
-        now_s=now_s,
+        [
+            {
+                "collection_id": collection.id,
+                "grantee": clean(one.grantee),
+                "grantee_id": one.grantee_id,
+                "access": one.access,
+                "state": one.state,
+                "key": secrets.token_hex(16),
+                "address": _text(one.address),
+                "common_name": _text(one.common_name),
+                "summary": _text(one.summary),
+                "now_s": now_s,
+            }
+            for one in new
+        ],
+    )
+    there = {share.grantee: share for share in shares_of(conn, collection.id)}
+    found = {one.grantee: there[clean(one.grantee)] for one in new if clean(one.grantee) in there}
+    if len(found) < len({one.grantee for one in new}):
+        raise NotFound(f"collection {collection.id}")
+    _ANSWER.many(
+        conn,
+        [
+            {"share_id": found[one.grantee].id, "account_id": account_id, "state": "pending"}
+            for one in new
+            for account_id in sorted(one.waiting)
+        ],
     )
     settle(conn, collection_id=collection.id, now_s=now_s)
-    share = share_to(conn, collection.id, grantee)
-    if share is None:
-        raise NotFound(f"collection {collection.id}")
-    return share
+    return found
 
 
 def remove_share(conn: Conn, share: Share, *, now_s: int) -> bool:
     """End a share with all that was answered to it, and settle(). False when it had ended before."""
+    return bool(remove_shares(conn, share.collection_id, [share.id], now_s=now_s))
+
+
+def remove_shares(conn: Conn, collection_id: int, share_ids: Iterable[int], *, now_s: int) -> int:
+    """As remove_share, for several of one collection; returns how many there were. A fixed number of statements."""
     _one_at_a_time(conn)
-    people = _people_of(conn, share.collection_id)
-    removed = bool(_REMOVE.run(conn, share_id=share.id))
-    _settle(conn, people, now_s=now_s, collection_id=share.collection_id)
+    people = _people_of(conn, collection_id)
+    removed = _REMOVE.run(conn, ids=conn.array(share_ids), collection_id=collection_id)
+    _settle(conn, people, now_s=now_s, collection_id=collection_id)
     return removed
 
 
@@ -214,24 +263,6 @@ def decline_all(conn: Conn, account_id: int, collection_id: int, *, now_s: int) 
             set_state(conn, share, account_id, "declined", now_s=now_s)
             declined.append(share)
     return declined
-
-
-# ---- notices --------------------------------------------------------------------------------------------------
-
-
-def notifications_of(conn: Conn, account_ids: Iterable[int]) -> dict[int, tuple[Collection, int]]:
-    """By account: the collection of its notices, and how many are in it. One statement."""
-    found: dict[int, tuple[Collection, int]] = {}
-    for row in _NOTIFICATIONS.all(conn, ids=conn.array(account_ids)):
-        found.setdefault(row[1], (_collection(row[:-1]), row[-1]))
-    return found
-
-
-def make_notifications(conn: Conn, account_id: int, *, now_s: int) -> Collection:
-    """The collection of an account's notices, for one that has none. Raises NotFound."""
-    home = collections.home(conn, account_id, "calendars")
-    name = NOTIFICATIONS if not collections.name_in_use(conn, home, NOTIFICATIONS) else secrets.token_hex(16)
-    return collections.create_collection(conn, home, name, kind="notifications", now_s=now_s)
 
 
 # ---- mounts ---------------------------------------------------------------------------------------------------
@@ -298,6 +329,11 @@ def mounted_by(conn: Conn, source_id: int) -> set[int]:
     return {int(row[1]) for row in _MOUNTS_OF_SOURCES.all(conn, ids=conn.array([source_id]))}
 
 
+def mount_counts(conn: Conn, account_ids: Iterable[int]) -> dict[int, int]:
+    """By account: how many mounts are in its homes; those without are left out. One statement."""
+    return dict(_MOUNT_COUNTS.all(conn, ids=conn.array(account_ids)))
+
+
 def settle(conn: Conn, *, collection_id: int | None = None, account_id: int | None = None, now_s: int) -> None:
     """Make the mounts agree with the shares: of a collection, or of an account and, if it is a group, its members.
 
@@ -351,6 +387,7 @@ def _settle(conn: Conn, people: Sequence[int], *, now_s: int, collection_id: int
     """Settle what these people have of one collection, or of all. Needs: _one_at_a_time()."""
     if not people:
         return
+    locks.end_unentitled(conn, people)
     ids = conn.array(people)
     only = {} if collection_id is None else {"collection_id": collection_id}
     place = "of_all" if collection_id is None else "of_one"
@@ -530,15 +567,19 @@ def _shares(*conditions: sa.ColumnElement[bool]) -> Statement:
 
 
 def _access(*conditions: sa.ColumnElement[bool], one: bool = False) -> Statement:
-    """(collection, rank) of what the account `account_id` has been given there."""
+    """(collection, rank) of what the account `account_id` has been given there; nothing of what a disabled one owns."""
     up = up_from(_me)
     answer = sa.and_(_w.c.share_id == _s.c.id, _w.c.account_id == sa.bindparam("account_id"))
     most = sa.func.max(_rank)
+    owner = _a.alias("owner_account")
     chosen = (
         sa.select(most) if one else sa.select(_s.c.collection_id, most)
-    ).select_from(_s.join(_c, _c.c.id == _s.c.collection_id).outerjoin(_w, answer)).where(
+    ).select_from(
+        _s.join(_c, _c.c.id == _s.c.collection_id).join(owner, owner.c.id == _c.c.owner_id).outerjoin(_w, answer)
+    ).where(
         *conditions,
         _live,
+        owner.c.active == 1,
         sa.or_(_s.c.grantee_id.in_(sa.select(up.c.id)), _to_all),
         sa.func.coalesce(_w.c.state, _s.c.state) == _accepted,
     )  # fmt: skip
@@ -585,7 +626,7 @@ def _with() -> Statement:
             .join(_a, _a.c.id == _c.c.owner_id)
             .outerjoin(_w, answer)
         )
-        .where(_live, _c.c.owner_id != sa.bindparam("account_id"))
+        .where(_live, _c.c.owner_id != sa.bindparam("account_id"), _a.c.active == 1)
         .order_by(_s.c.id)
     )
 
@@ -615,13 +656,18 @@ _PUT = Statement(
         index_elements=["collection_id", "grantee"], set_={name: _put_postgresql.excluded[name] for name in _changing}
     ),
 )
-_REMOVE = Statement(_s.delete().where(_s.c.id == sa.bindparam("share_id")))
+_KINDS = Statement(sa.select(_a.c.id, _a.c.kind).where(one_of(_a.c.id, "ids", integers=True)))
+_REMOVE = Statement(
+    _s.delete().where(one_of(_s.c.id, "ids", integers=True), _s.c.collection_id == sa.bindparam("collection_id"))
+)
 _SET_STATE = Statement(
     _s.update()
     .where(_s.c.id == sa.bindparam("share_id"))
     .values(state=sa.bindparam("new_state"), changed_s=sa.bindparam("now_s"))
 )
-_ANSWERS = Statement(sa.select(_w.c.account_id, _w.c.state).where(_w.c.share_id == sa.bindparam("share_id")))
+_ANSWERS = Statement(
+    sa.select(_w.c.share_id, _w.c.account_id, _w.c.state).where(one_of(_w.c.share_id, "ids", integers=True))
+)
 _TAKE_BACK = Statement(
     _w.delete().where(_w.c.share_id == sa.bindparam("share_id"), _w.c.account_id == sa.bindparam("account_id"))
 )
@@ -653,6 +699,7 @@ _MOUNT = Statement(
     )
 )
 _people = one_of(_c.c.owner_id, "ids", integers=True)
+_MOUNT_COUNTS = Statement(sa.select(_c.c.owner_id, sa.func.count()).where(_people, *_mounted).group_by(_c.c.owner_id))
 _of_one = {"of_all": (), "of_one": (_s.c.collection_id == sa.bindparam("collection_id"),)}
 _MOUNTS = {
     "of_all": Statement(sa.select(*_mount_columns).where(_people, *_mounted).order_by(_c.c.id)),
@@ -718,20 +765,6 @@ _PEOPLE_OF_COLLECTION = Statement(
 _inside = down_from(sa.select(_a.c.id.label("id")).where(one_of(_a.c.id, "ids", integers=True)))
 _PEOPLE_OF_ACCOUNTS = Statement(sa.select(_inside.c.id).distinct())
 _SOURCES = Statement(collections._select(one_of(_c.c.id, "ids", integers=True)))
-_NOTIFICATIONS = Statement(
-    sa.select(
-        *_COLUMNS,
-        sa.select(sa.func.count()).select_from(_o).where(_o.c.collection_id == _c.c.id).correlate(_c).scalar_subquery(),
-    )
-    .select_from(_c.join(_a, _a.c.id == _c.c.owner_id))
-    .where(
-        _people,
-        _c.c.area == sa.literal_column("'calendars'"),
-        _c.c.kind == sa.literal_column("'notifications'"),
-        _live,
-    )
-    .order_by(_c.c.id)
-)
 _HOMES = Statement(sa.select(_c.c.id, _c.c.owner_id, _c.c.area).where(_people, _c.c.path == "", _live))
 _LOCK_HOMES = Statement(
     sa.select(_c.c.id, _c.c.owner_id, _c.c.area, _c.c.change_seq)

@@ -55,7 +55,7 @@ def start(folder: Path, port: int, *, fsync: bool = True) -> str:
         "unix_socket_directories": folder,
         "fsync": "on" if fsync else "off",
         "shared_buffers": "64MB",
-        "max_connections": 100,
+        "max_connections": 300,
         "log_min_messages": "warning",
     }
     arguments = " ".join(f"-c {name}={value}" for name, value in options.items())

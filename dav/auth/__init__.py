@@ -15,7 +15,18 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dav.auth import apppassword, people
-from dav.auth.backend import Backend, BackendDown, Credentials, HashPool, Identity, PersonUnclear, Refusal, T, Tools
+from dav.auth.backend import (
+    Backend,
+    BackendDown,
+    Credentials,
+    HashPool,
+    Identity,
+    PersonUnclear,
+    Refusal,
+    T,
+    TellsAtOnce,
+    Tools,
+)
 from dav.auth.backend import Scope as Scope
 from dav.auth.backend import SignedIn as SignedIn
 from dav.auth.basic import BadCredentials, candidates, normalise_login, parse_basic
@@ -160,6 +171,7 @@ class Authenticator:
         tools = Tools(store, self._in_thread, self._pool, self.cache, RefusedCache(), clock, config)
         self.backends = [make_backend(name, tools) for name in settings.backends]
         self._by_name = {backend.name: backend for backend in self.backends}
+        self._at_once = {backend.name: backend for backend in self.backends if isinstance(backend, TellsAtOnce)}
         self._guard = Guard(
             store, in_thread=self._in_thread, write=self._write, free_failures=settings.guard_free_failures,
             delay_max_s=settings.guard_delay_max_seconds, clock=wall, sleep=sleep,
@@ -209,22 +221,32 @@ class Authenticator:
         if not secure and not self._settings.allow_insecure:
             # Not 401: that would ask for the password, to be sent in the clear.
             raise DavError(403, detail=_INSECURE)
-        key = (_HEADER, vouched) if vouched is not None else self._key(headers.get("authorization", ""))
-        if key is None:
-            return None
         # What a remembered credential costs is paid by every poll of every device: nothing is made that is not needed.
+        header = headers.get("authorization", "")
+        key: tuple[str, str] | None = None
+        digest = self.cache.known_by(header) if vouched is None else None
+        if digest is None:
+            key = (_HEADER, vouched) if vouched is not None else self._key(header)
+            if key is None:
+                return None
+            digest = self.cache.digest(*key)
         now = self._clock()
-        entry = self.cache.kept(*key, now)
-        if entry is not None:
-            if entry.expires_s > now:
-                identity = entry.identity
-                if identity is None or not identity.stamp or await self._still(entry.backend, identity):
-                    return entry.signed
-                self.cache.drop(*key)
-            elif self._is_down(entry.backend) and not self._ended:
-                # It goes on at once; whether the password is still right is asked behind it.
-                self._verify_task(_asked(key, client, secure))
+        entry = self.cache.kept_as(digest, now)
+        if entry is not None and entry.expires_s > now:
+            if key is not None and vouched is None:
+                self.cache.learn(header, digest)
+            identity = entry.identity
+            if identity is None or not identity.stamp or await self._still(entry.backend, identity):
                 return entry.signed
+            self.cache.drop_as(digest)
+            entry = None
+        if key is None:
+            key = self._key(header)
+            assert key is not None, "what could be read once can be read again"
+        if entry is not None and self._is_down(entry.backend) and not self._ended:
+            # It goes on at once; whether the password is still right is asked behind it.
+            self._verify_task(_asked(key, client, secure))
+            return entry.signed
         asked = _asked(key, client, secure)
         found = await self._verify_once(asked)
         if found is None and asked.kind == "token":
@@ -232,6 +254,23 @@ class Authenticator:
         if found is None:
             raise self.challenge("Wrong name or password.")
         return found
+
+    def credential(self, headers: Mapping[str, str], vouched: str | None) -> bytes | None:
+        """Under what the sign-in of these headers is remembered, if it is: for `holds`."""
+        if vouched is not None:
+            return self.cache.digest(_HEADER, vouched)
+        return self.cache.known_by(headers.get("authorization", ""))
+
+    def holds(self, credential: bytes, signed: SignedIn) -> bool:
+        """Whether `sign_in` would answer `signed` again, as far as that can be told at once; never waits."""
+        now = self._clock()
+        entry = self.cache.kept_as(credential, now)
+        if entry is None or entry.expires_s <= now or entry.signed != signed:
+            return False
+        if entry.identity is None or not entry.identity.stamp:
+            return True
+        backend = self._at_once.get(entry.backend)
+        return backend is not None and backend.surely_still(entry.identity)
 
     def remembered(self, headers: Mapping[str, str]) -> SignedIn | None:
         """What `sign_in` would answer if it needs no back end, at once; else None, which says nothing."""

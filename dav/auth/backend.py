@@ -131,6 +131,15 @@ class Backend(Protocol):
 
 
 @runtime_checkable
+class TellsAtOnce(Protocol):
+    """A back end that can often say without waiting whether what was a yes is one."""
+
+    def surely_still(self, identity: Identity) -> bool:
+        """As `Backend.still`, but False where it would have to wait to know."""
+        ...
+
+
+@runtime_checkable
 class TellsGroups(Protocol):
     """A back end that knows lists of people, of which group accounts are made."""
 

@@ -48,11 +48,26 @@ class CredentialCache:
         self._entries: OrderedDict[bytes, Remembered] = OrderedDict()
         self._by_account: dict[int, set[bytes]] = {}
         self._lock = threading.Lock()
+        self._headers: dict[bytes, bytes] = {}
 
-    def digest(self, login: str, password: str, *more: str) -> bytes:
+    def known_by(self, header: str) -> bytes | None:
+        """The digest of the pair that an Authorization header carries, if that has been told by `learn`."""
+        return self._headers.get(self.digest(header))
+
+    def learn(self, header: str, digest: bytes) -> None:
+        """Remembers the digest of the pair that a header carries, so that it need not be read again: hash for hash.
+
+        To be told of verified pairs only. Reading a header took 9 µs of each request.
+        """
+        with self._lock:
+            if len(self._headers) >= self._entries_max:
+                del self._headers[next(iter(self._headers))]
+            self._headers[self.digest(header)] = digest
+
+    def digest(self, login: str, *more: str) -> bytes:
         """The keyed hash of a pair; the lengths are hashed too, so ("ab", "c") and ("a", "bc") differ."""
         hasher = hashlib.blake2b(key=self._key, digest_size=32)
-        for part in (login, password, *more):
+        for part in (login, *more):
             octets = part.encode("utf-8", "surrogatepass")
             hasher.update(len(octets).to_bytes(8, "big"))
             hasher.update(octets)
@@ -65,7 +80,10 @@ class CredentialCache:
 
     def kept(self, login: str, password: str, now: float) -> Remembered | None:
         """The entry of this pair, even when it should be verified again (expires_s) but its grace has not ended."""
-        digest = self.digest(login, password)
+        return self.kept_as(self.digest(login, password), now)
+
+    def kept_as(self, digest: bytes, now: float) -> Remembered | None:
+        """As `kept`, by the digest of the pair."""
         with self._lock:
             entry = self._entries.get(digest)
             if entry is None:
@@ -113,7 +131,10 @@ class CredentialCache:
 
     def drop(self, login: str, password: str) -> None:
         """Forgets one pair."""
-        digest = self.digest(login, password)
+        self.drop_as(self.digest(login, password))
+
+    def drop_as(self, digest: bytes) -> None:
+        """Forgets one pair, by its digest."""
         with self._lock:
             if digest in self._entries:
                 self._drop(digest)

@@ -127,12 +127,11 @@ class PasswdFile:
 
         Never for somebody who is limited to networks: the next request may come from elsewhere, so it is checked anew.
         """
-        content = await self._read()
-        key = identity.stamp.partition(" ")[2]
-        entry = content.entries.get(key)
-        if entry is None or entry.refused or entry.networks:
-            return False
-        return entry.stamp == identity.stamp
+        return _is_as_it_was(await self._read(), identity)
+
+    def surely_still(self, identity: Identity) -> bool:
+        """See `dav.auth.backend.TellsAtOnce`: two calls of stat."""
+        return self._local and self._is_unchanged() and _is_as_it_was(self._content, identity)
 
     async def lookup(self, name: str) -> Identity | Refusal | None:
         """The person of this name with their addresses. Raises BackendDown."""
@@ -209,6 +208,12 @@ class PasswdFile:
         known = watched.version is not None and digest == watched.digest
         watched.version, watched.digest = version, digest
         return None if known else data.decode("utf-8-sig", "surrogateescape")
+
+
+def _is_as_it_was(content: Content, identity: Identity) -> bool:
+    key = identity.stamp.partition(" ")[2]
+    entry = content.entries.get(key)
+    return entry is not None and not entry.refused and not entry.networks and entry.stamp == identity.stamp
 
 
 def is_local(path: str, *, mounts: str = "/proc/self/mountinfo") -> bool:

@@ -20,11 +20,11 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-import httpx
-
 from dav.version import VERSION
 
 if TYPE_CHECKING:
+    import httpx
+
     from dav.config import FeedsConfig
 
 URL_CHARS_MAX = 2000
@@ -83,6 +83,8 @@ class Fetched:
 
 def checked_url(text: str) -> str:
     """An address as it is kept: http, https, webcal or webcals, with a host, and a password or none. Raises BadUrl."""
+    import httpx
+
     text = text.strip()
     needed = "An address such as https://example.org/calendar.ics is needed."
     if not text or len(text) > URL_CHARS_MAX or not text.isprintable() or re.search(r"[\s\\<>\"]", text):
@@ -188,6 +190,8 @@ class Fetcher:
 
     async def _follow(self, url: str, fields: dict[str, str]) -> Fetched:
         """One fetch with its redirects. The conditions go along: a validator of another address does not match."""
+        import httpx
+
         asked, lasting, permanent = url, url, True
         for _ in range(REDIRECTS_MAX + 1):
             # The transport alone: a client would follow what it likes, keep cookies, and write addresses into the log.
@@ -206,6 +210,8 @@ class Fetcher:
         raise FetchError(f"It is redirected more than {REDIRECTS_MAX} times.")
 
     def _redirected(self, url: str, response: httpx.Response) -> str:
+        import httpx
+
         location = response.headers.get("location", "")
         try:
             target = httpx.URL(_as_http(url)).join(_as_http(location))
@@ -222,6 +228,8 @@ class Fetcher:
 
     async def _send(self, transport: httpx.AsyncHTTPTransport, url: str, fields: dict[str, str]) -> httpx.Response:
         """The beginning of the answer from the first of the host's addresses that can be reached."""
+        import httpx
+
         target = httpx.URL(url)
         headers = {
             "Host": target.netloc.decode("ascii"),
@@ -271,6 +279,8 @@ class Fetcher:
         return addresses[:ADDRESSES_MAX]
 
     async def _read(self, response: httpx.Response, url: str) -> Fetched:
+        import httpx
+
         status = response.status_code
         etag = _field(response, "etag")
         last_modified = _field(response, "last-modified")

@@ -54,9 +54,19 @@ _AREAS = {"ics": "calendars", "vcf": "addressbooks"}
 # One of many calendars must not push out all others.
 _SHARE_OF_MEMORY = 4
 _CHUNK_BYTES = 64 * 1024
+# How long somebody waits for a feed that another one makes, before making it too.
+_WAIT_S = 30
 # In an event of which only the times are left.
 _FREE = re.compile(rb"^(?:TRANSP:TRANSPARENT|STATUS:CANCELLED)\r$", re.M)
 _UID = re.compile(rb"^UID:[^\r\n]*(?:\r\n[ \t][^\r\n]*)*", re.M)
+
+
+class Making:
+    """A feed that somebody makes now. large: it is too large to be kept, so that others gain nothing by waiting."""
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+        self.large = False
 
 
 class Ready:
@@ -65,6 +75,7 @@ class Ready:
     def __init__(self, bytes_max: int) -> None:
         self._max, self._size = bytes_max, 0
         self._kept: OrderedDict[str, bytes] = OrderedDict()
+        self._making: dict[str, Making] = {}
         self._lock = threading.Lock()
 
     @property
@@ -89,6 +100,21 @@ class Ready:
             self._kept[key] = packed
             while self._size > self._max:
                 self._size -= len(self._kept.popitem(last=False)[1])
+
+    def begin(self, key: str) -> Making | None:
+        """Who makes this feed now; None when it is the caller's to make, who then calls end()."""
+        with self._lock:
+            found = self._making.get(key)
+            if found is None:
+                self._making[key] = Making()
+            return found
+
+    def end(self, key: str, *, large: bool = False) -> None:
+        """The caller has made it and put it here, or does not go on: who waits looks again."""
+        with self._lock:
+            making = self._making.pop(key)
+        making.large = large
+        making.done.set()
 
 
 @dataclass(slots=True)
@@ -167,7 +193,7 @@ class Door:
         if packed is not None:
             known = packed
             return Response(200, headers, stream=lambda conn: _unpacked(known), detached=True)
-        return Response(200, headers, stream=lambda conn: self.make(conn, found))
+        return Response(200, headers, stream=lambda conn: _unpacked_all(self._packed(conn, key, found)))
 
     def version(self, found: Published) -> str:
         """A name for the present content of a feed: it changes whenever the bytes may."""
@@ -198,21 +224,38 @@ class Door:
         )  # fmt: skip
 
     def _packed(self, conn: Conn, key: str, found: Published) -> Iterator[bytes]:
-        known = self.ready.get(key)  # somebody else may have made it while this one waited for its turn
-        if known is not None:
-            yield known
-            return
-        kept: list[bytes] | None = []
-        size = 0
-        for piece in _pack(self.make(conn, found)):
-            size += len(piece)
-            if kept is not None:
+        """The feed, compressed. Of many who ask at once after a change one makes it, and the others wait for that one.
+
+        What can be kept is whole before the first piece goes out: nobody waits for the maker's client, only for the
+        maker. Streams have half of the worker's threads at most, so those who wait leave the other half to the rest.
+        """
+        while True:
+            known = self.ready.get(key)
+            if known is not None:
+                yield known
+                return
+            making = self.ready.begin(key)
+            if making is None:
+                break
+            if not making.done.wait(_WAIT_S) or making.large:
+                yield from _pack(self.make(conn, found))
+                return
+        kept: list[bytes] = []
+        size, large = 0, False
+        try:
+            pieces = _pack(self.make(conn, found))
+            for piece in pieces:
                 kept.append(piece)
-                if size > self.ready.one_max:
-                    kept = None
-            yield piece
-        if kept is not None:
-            self.ready.put(key, b"".join(kept))
+                size += len(piece)
+                large = size > self.ready.one_max
+                if large:
+                    break
+            else:
+                self.ready.put(key, b"".join(kept))
+        finally:
+            self.ready.end(key, large=large)
+        yield from kept
+        yield from pieces
 
     def _nothing(self, client: str) -> DavError:
         """The one answer for all that is not there, whatever the reason."""
@@ -271,11 +314,15 @@ def _pack(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _unpacked(packed: bytes) -> Iterator[bytes]:
+    return _unpacked_all((packed,))
+
+
+def _unpacked_all(packed: Iterable[bytes]) -> Iterator[bytes]:
     unpacker = zlib.decompressobj(31)
-    data = packed
-    while data:
-        piece = unpacker.decompress(data, _CHUNK_BYTES)
-        if piece:
-            yield piece
-        data = unpacker.unconsumed_tail
+    for data in packed:
+        while data:
+            piece = unpacker.decompress(data, _CHUNK_BYTES)
+            if piece:
+                yield piece
+            data = unpacker.unconsumed_tail
     yield unpacker.flush()

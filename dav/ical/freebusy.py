@@ -75,20 +75,25 @@ def merge_busy(instances: Iterable[Instance], start_s: int, end_s: int, *, float
     floating_zone: for instances marked as floating.
     """
     by_kind: dict[int, list[tuple[int, int]]] = {}
-    for item in instances:
-        first_s, last_s = item.start_s, item.end_s
-        if item.floating:
+    for first_s, last_s, floating, kind in instances:
+        if floating:
             first_s, last_s = floating_zone.to_utc(local_of(first_s)), floating_zone.to_utc(local_of(last_s))
-        first_s, last_s = max(first_s, start_s), min(last_s, end_s)
-        if first_s < last_s and item.busy in FBTYPES:
-            by_kind.setdefault(item.busy, []).append((first_s, last_s))
+        if first_s < start_s:
+            first_s = start_s
+        if last_s > end_s:
+            last_s = end_s
+        if first_s < last_s and kind in FBTYPES:
+            if kind not in by_kind:
+                by_kind[kind] = []
+            by_kind[kind].append((first_s, last_s))
     merged: list[Busy] = []
     for kind, found in by_kind.items():
         found.sort()
         current_start, current_end = found[0]
         for first_s, last_s in found[1:]:
             if first_s <= current_end:
-                current_end = max(current_end, last_s)
+                if last_s > current_end:
+                    current_end = last_s
             else:
                 merged.append((current_start, current_end, FBTYPES[kind]))
                 current_start, current_end = first_s, last_s

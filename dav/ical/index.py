@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
 from dav.ical.lines import Component, Line, unescape
 from dav.ical.recur import CalendarObject, Period, Span, periods, raw_instances, span, timeless
@@ -115,20 +116,18 @@ def _collect(obj: CalendarObject, from_s: int, to_s: int, most: int, shift_s: in
     shift_s: how far an override with RANGE=THISANDFUTURE may change the order of the series.
     """
     found: list[_Found] = []
-    stopped_s: int | None = None
-    reached_s = from_s  # overrides come first: until the series has begun, nothing is complete
+    full = False
     try:
-        for item in raw_instances(obj, from_s, to_s, floating_zone=UTC, budget=Budget(_STEPS_MAX)):
-            if item[1] > reached_s and not item[4]:
-                reached_s = item[1]
-            if len(found) >= most:
-                stopped_s = reached_s - shift_s
-                break
-            found.append(item)
+        found.extend(islice(raw_instances(obj, from_s, to_s, floating_zone=UTC, budget=Budget(_STEPS_MAX)), most + 1))
+        full = len(found) > most
     except TooManyInstances:
-        stopped_s = reached_s - shift_s
-    if stopped_s is not None:
-        found = [] if stopped_s <= from_s else [item for item in found if item[1] < stopped_s]
+        full = True
+    if not full:
+        return found, None
+    # Overrides come first: until the series has begun, nothing is complete.
+    reached_s = max((item[1] for item in found if not item[4]), default=from_s)
+    stopped_s = max(reached_s, from_s) - shift_s
+    found = [] if stopped_s <= from_s else [item for item in found[:most] if item[1] < stopped_s]
     return found, stopped_s
 
 

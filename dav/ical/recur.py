@@ -79,10 +79,14 @@ Kind = Literal["date", "utc", "zoned", "floating"]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much one object may be expanded. instances_max: results; steps_max: candidates looked at on the way."""
+    """How much one object may be expanded. instances_max: results; steps_max: candidates looked at on the way.
+
+    memory_bytes: how much of what was prepared for expansion may be remembered, of all objects.
+    """
 
     instances_max: int = 10_000
     steps_max: int = 100_000
+    memory_bytes: int = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +261,7 @@ class CalendarObject:
     master: Component | None
     overrides: list[Component]
     zones: Zones
-    _series: tuple[Zone, _Series] | None = field(default=None, repr=False)
+    _series: tuple[Zone, Series] | None = field(default=None, repr=False)
 
     @property
     def recurs(self) -> bool:
@@ -295,7 +299,7 @@ def calendar_object(calendar: Component) -> CalendarObject:
 
 
 @dataclass(frozen=True, slots=True)
-class _Timing:
+class Timing:
     """When a component is, by its own properties.
 
     start: DTSTART, or what stands for it. length: to its end. end: the DTEND or DUE as written, for its form. shape:
@@ -311,10 +315,10 @@ class _Timing:
 
 # A timing, its start (a wall where it is in the form of the timing's own start), start_s, end_s, the original start
 # (None where nothing recurs), and whether it is an override's own.
-_Raw = tuple[_Timing, "Moment | int", int, int, "Moment | int | None", bool]
+Raw = tuple[Timing, "Moment | int", int, int, "Moment | int | None", bool]
 
 
-def _timing(component: Component, zones: Zones, floating_zone: Zone) -> _Timing | None:
+def _timing(component: Component, zones: Zones, floating_zone: Zone) -> Timing | None:
     """None when nothing says when it is, or what says so cannot be read."""
     try:
         return _read_timing(component, zones, floating_zone)
@@ -322,7 +326,7 @@ def _timing(component: Component, zones: Zones, floating_zone: Zone) -> _Timing 
         return None
 
 
-def _read_timing(component: Component, zones: Zones, floating_zone: Zone) -> _Timing | None:
+def _read_timing(component: Component, zones: Zones, floating_zone: Zone) -> Timing | None:
     lines: dict[str, Line] = {}
     for item in component.items:
         if isinstance(item, Line) and item.name in _TIMING_NAMES and item.name not in lines:
@@ -337,13 +341,13 @@ def _read_timing(component: Component, zones: Zones, floating_zone: Zone) -> _Ti
     start = moment(start_line, zones)
     if end_line is not None:
         end = anchored(moment(end_line, zones), start)
-        return _Timing(component, start, _distance(start, end, floating_zone), end, "end")
+        return Timing(component, start, _distance(start, end, floating_zone), end, "end")
     if "DURATION" in lines and name != "VJOURNAL":
         length = duration(lines["DURATION"].value)
-        return _Timing(component, start, Duration(max(length.days, 0), max(length.seconds, 0)), None, "duration")
+        return Timing(component, start, Duration(max(length.days, 0), max(length.seconds, 0)), None, "duration")
     if name == "VTODO":
-        return _Timing(component, start, Duration(0, 0), None, "start")
-    return _Timing(component, start, Duration(1 if start.kind == "date" else 0, 0), None, "start")
+        return Timing(component, start, Duration(0, 0), None, "start")
+    return Timing(component, start, Duration(1 if start.kind == "date" else 0, 0), None, "start")
 
 
 _TIMING_NAMES = frozenset(("DTSTART", "DTEND", "DUE", "DURATION", "RECURRENCE-ID", "COMPLETED", "CREATED"))
@@ -351,22 +355,22 @@ _TIMING_NAMES = frozenset(("DTSTART", "DTEND", "DUE", "DURATION", "RECURRENCE-ID
 
 def _timing_without_start(
     component: Component, lines: dict[str, Line], end_line: Line | None, zones: Zones, floating_zone: Zone
-) -> _Timing | None:
+) -> Timing | None:
     if component.name != "VTODO":
         return None
     if end_line is not None:
         due = moment(end_line, zones)
-        return _Timing(component, due, Duration(0, 0), due, "due")
+        return Timing(component, due, Duration(0, 0), due, "due")
     completed, created = lines.get("COMPLETED"), lines.get("CREATED")
     if completed is not None and created is not None:
         first, last = moment(created, zones), moment(completed, zones)
         if first.seconds(floating_zone) > last.seconds(floating_zone):
             first, last = last, first
-        return _Timing(component, first, _distance(first, last, floating_zone), None, "completed")
+        return Timing(component, first, _distance(first, last, floating_zone), None, "completed")
     if completed is not None:
-        return _Timing(component, moment(completed, zones), Duration(0, 0), None, "completed")
+        return Timing(component, moment(completed, zones), Duration(0, 0), None, "completed")
     if created is not None:
-        return _Timing(component, moment(created, zones), Duration(0, 0), None, "created")
+        return Timing(component, moment(created, zones), Duration(0, 0), None, "created")
     return None
 
 
@@ -443,7 +447,7 @@ class _Future:
 
     __slots__ = ("rid_s", "shift_s", "timing")
 
-    def __init__(self, timing: _Timing, rid: Moment, rid_s: int) -> None:
+    def __init__(self, timing: Timing, rid: Moment, rid_s: int) -> None:
         self.timing, self.rid_s = timing, rid_s
         # By the wall clock, so that 10:00 moved to 11:00 stays at 11:00 after the clocks change.
         local = timing.start.local
@@ -453,8 +457,11 @@ class _Future:
         self.shift_s = wall_of(local) - wall_of(rid_local)
 
 
-class _Series:
-    """What the expansion of one object needs, parsed once for one floating zone."""
+class Series:
+    """What the expansion of one object needs, parsed once for one floating zone.
+
+    Nothing changes it afterwards, so threads may share it; of its components no line is looked at again.
+    """
 
     def __init__(self, obj: CalendarObject, floating_zone: Zone) -> None:
         # Not the object itself, which refers to this: a cycle would keep its megabytes until the next full collection.
@@ -471,12 +478,23 @@ class _Series:
         self.overridden: set[int] = set()
         self.overridden_days: set[date] = set()
         self.futures: list[_Future] = []
-        self.overrides: dict[object, tuple[_Timing, Moment, int]] = {}
+        # Timing, RECURRENCE-ID, its instant, start_s and end_s.
+        self.overrides: dict[object, tuple[Timing, Moment, int, int, int]] = {}
+        self._single: tuple[int, int] | None = None
         if self.timing is not None and obj.master is not None and self.recurs:
             self._read_master(obj.master, self.timing)
         self._read_overrides(obj.overrides)
+        # How far before a range a series must be looked at, and how far behind it, for instances that reach into it.
+        self._reach_s = max(
+            [
+                0 if self.timing is None else self.timing.length.days * _DAY_S + self.timing.length.seconds,
+                *(f.timing.length.days * _DAY_S + f.timing.length.seconds + f.shift_s for f in self.futures),
+                *(r.days * _DAY_S + r.seconds for r in self.rdates.values() if r is not None),
+            ]
+        )
+        self._ahead_s = max([0, *(-f.shift_s for f in self.futures)])
 
-    def _read_master(self, master: Component, timing: _Timing) -> None:
+    def _read_master(self, master: Component, timing: Timing) -> None:
         zones = self.zones
         for item in master.items:
             if not isinstance(item, Line) or item.name not in ("RRULE", "EXRULE", "RDATE", "EXDATE"):
@@ -545,7 +563,8 @@ class _Series:
             by_day = rid.kind == "date" or start.kind == "date"
             # Two overrides of one instance: the later one in the object stands, as clients that merge by RECURRENCE-ID
             # do.
-            self.overrides[rid.local.date() if by_day else rid_s] = (timing, rid, rid_s)
+            key = rid.local.date() if by_day else rid_s
+            self.overrides[key] = (timing, rid, rid_s, *self._ends(timing, timing.start))
             if (line.param("RANGE") or "").upper() == "THISANDFUTURE":
                 self.futures.append(_Future(timing, rid, rid_s))
         self.futures.sort(key=lambda future: future.rid_s)
@@ -554,31 +573,34 @@ class _Series:
 
     def expand(self, from_s: int, to_s: int, budget: Budget) -> Iterator[Occurrence]:
         """Occurrences that overlap the range: overrides in order of the object, then the series by original start."""
-        for timing, start, start_s, end_s, original, overridden in self.raw(from_s, to_s, budget):
-            at = start if isinstance(start, Moment) else timing.start.moved_to(local_of(start))
-            rid = original
-            if isinstance(original, int):
-                assert self.timing is not None
-                rid = at if original == start else self.timing.start.moved_to(local_of(original))
-            assert not isinstance(rid, int)
-            yield Occurrence(
-                timing.component,
-                start_s,
-                end_s,
-                at,
-                rid,
-                at.zone is None,
-                at.kind == "date",
-                overridden,
-                timing.end,
-                self.floating_zone,
-            )
+        return map(self.occurrence, self.raw(from_s, to_s, budget))
 
-    def raw(self, from_s: int, to_s: int, budget: Budget) -> Iterator[_Raw]:
+    def occurrence(self, raw: Raw) -> Occurrence:
+        """What one of raw() is in full."""
+        timing, start, start_s, end_s, original, overridden = raw
+        at = start if isinstance(start, Moment) else timing.start.moved_to(local_of(start))
+        rid = original
+        if isinstance(original, int):
+            assert self.timing is not None
+            rid = at if original == start else self.timing.start.moved_to(local_of(original))
+        assert not isinstance(rid, int)
+        return Occurrence(
+            timing.component,
+            start_s,
+            end_s,
+            at,
+            rid,
+            at.zone is None,
+            at.kind == "date",
+            overridden,
+            timing.end,
+            self.floating_zone,
+        )
+
+    def raw(self, from_s: int, to_s: int, budget: Budget) -> Iterator[Raw]:
         """The same as cheap tuples: an index of thousands of instances needs no more."""
-        for timing, rid, _ in self.overrides.values():
+        for timing, rid, _, start_s, end_s in self.overrides.values():
             budget.spend()
-            start_s, end_s = self._ends(timing, timing.start)
             if _overlaps(timing.shape, timing.component.name, start_s, end_s, from_s, to_s):
                 yield timing, timing.start, start_s, end_s, rid, True
         timing_ = self.timing
@@ -587,24 +609,18 @@ class _Series:
         if self.recurs:
             yield from self._raw_series(timing_, from_s, to_s, budget)
             return
-        start_s, end_s = self._ends(timing_, timing_.start)
+        if self._single is None:
+            self._single = self._ends(timing_, timing_.start)
+        start_s, end_s = self._single
         if _overlaps(timing_.shape, timing_.component.name, start_s, end_s, from_s, to_s):
             yield timing_, timing_.start, start_s, end_s, None, False
 
-    def _raw_series(self, timing: _Timing, from_s: int, to_s: int, budget: Budget) -> Iterator[_Raw]:
+    def _raw_series(self, timing: Timing, from_s: int, to_s: int, budget: Budget) -> Iterator[Raw]:
         start, name, shape = timing.start, timing.component.name, timing.shape
         zone = start.zone or self.floating_zone
         to_utc = zone.wall_to_utc
-        reach = max(
-            [
-                timing.length.days * _DAY_S + timing.length.seconds,
-                *(f.timing.length.days * _DAY_S + f.timing.length.seconds + f.shift_s for f in self.futures),
-                *(r.days * _DAY_S + r.seconds for r in self.rdates.values() if r is not None),
-            ]
-        )
-        ahead = max([0, *(-f.shift_s for f in self.futures)])
-        after = None if from_s <= BEGINLESS else wall_of(zone.to_local(from_s)) - reach - _WINDOW_SLACK_S
-        before = None if to_s >= ENDLESS else wall_of(zone.to_local(to_s)) + ahead + _WINDOW_SLACK_S
+        after = None if from_s <= BEGINLESS else _wall_at(zone, from_s) - self._reach_s - _WINDOW_SLACK_S
+        before = None if to_s >= ENDLESS else _wall_at(zone, to_s) + self._ahead_s + _WINDOW_SLACK_S
         excluded_walls = self._excluded_walls(start, after, before, budget) if self.exrules else ()
         excluded, overridden = self.excluded, self.overridden
         by_day = bool(self.excluded_days or self.overridden_days)
@@ -654,7 +670,7 @@ class _Series:
             if fits:
                 yield timing, wall, original_s, end_s, wall, False
 
-    def _ends(self, timing: _Timing, start: Moment) -> tuple[int, int]:
+    def _ends(self, timing: Timing, start: Moment) -> tuple[int, int]:
         """Start and end in UTC seconds of what has this timing and starts there."""
         start_s = start.seconds(self.floating_zone)
         if timing.shape == "created":
@@ -663,7 +679,7 @@ class _Series:
             return start_s, start_s + timing.length.seconds
         return start_s, timing.length.end_s(start, self.floating_zone)
 
-    def _moved(self, timing: _Timing, wall: int, original_s: int) -> _Raw:
+    def _moved(self, timing: Timing, wall: int, original_s: int) -> Raw:
         """An instance behind an override with RANGE=THISANDFUTURE."""
         future = self.futures[bisect_right(self.futures, original_s, key=lambda f: f.rid_s) - 1]
         form = future.timing.start
@@ -736,6 +752,16 @@ class _Series:
         return found
 
 
+def _wall_at(zone: Zone, instant_s: int) -> int:
+    return _remembered_wall(zone, instant_s) if zone.key is not None else wall_of(zone.to_local(instant_s))
+
+
+@lru_cache(maxsize=256)
+def _remembered_wall(zone: Zone, instant_s: int) -> int:
+    # The objects of one query are all asked for the same range, in the same few zones.
+    return wall_of(zone.to_local(instant_s))
+
+
 def _merged(sources: list[Iterable[int]]) -> Iterator[int]:
     """Ascending walls of all sources, none twice."""
     last: int | None = None
@@ -745,9 +771,10 @@ def _merged(sources: list[Iterable[int]]) -> Iterator[int]:
         last = wall
 
 
-def _series_of(obj: CalendarObject, floating_zone: Zone) -> _Series:
+def series_of(obj: CalendarObject, floating_zone: Zone) -> Series:
+    """The object as expansion needs it; the same one as long as the zone is."""
     if obj._series is None or obj._series[0] is not floating_zone:
-        obj._series = (floating_zone, _Series(obj, floating_zone))
+        obj._series = (floating_zone, Series(obj, floating_zone))
     return obj._series[1]
 
 
@@ -767,7 +794,7 @@ def occurrences(
     """
     found: list[Occurrence] = []
     budget = Budget(limits.steps_max)
-    series = _series_of(obj, floating_zone)
+    series = series_of(obj, floating_zone)
     for item in series.expand(BEGINLESS if start_s is None else start_s, ENDLESS if end_s is None else end_s, budget):
         if len(found) >= limits.instances_max:
             raise TooManyInstances(f"more than {limits.instances_max} instances")
@@ -780,14 +807,14 @@ def iter_occurrences(
     obj: CalendarObject, start_s: int, end_s: int, *, floating_zone: Zone, budget: Budget
 ) -> Iterator[Occurrence]:
     """The same without limit on results, unsorted: overrides first, then the series by original start."""
-    return _series_of(obj, floating_zone).expand(start_s, end_s, budget)
+    return series_of(obj, floating_zone).expand(start_s, end_s, budget)
 
 
 def raw_instances(
     obj: CalendarObject, start_s: int, end_s: int, *, floating_zone: Zone, budget: Budget
 ) -> Iterator[tuple[Component, int, int, bool, bool]]:
     """What iter_occurrences gives, for the index: (component, start_s, end_s, floating, overridden)."""
-    for timing, _, first_s, last_s, _, overridden in _series_of(obj, floating_zone).raw(start_s, end_s, budget):
+    for timing, _, first_s, last_s, _, overridden in series_of(obj, floating_zone).raw(start_s, end_s, budget):
         yield timing.component, first_s, last_s, timing.start.zone is None, overridden
 
 
@@ -825,13 +852,13 @@ def span(obj: CalendarObject, *, limits: Limits = Limits()) -> Span | None:
 
     They are superset bounds: no occurrence lies outside, but EXDATE and moved instances may leave the ends empty.
     """
-    series = _series_of(obj, UTC)
+    series = series_of(obj, UTC)
     firsts: list[int] = []
     lasts: list[int] = []
     floating = endless = False
     shift_s = 0
     budget = Budget(limits.steps_max)
-    for timing, _, _ in series.overrides.values():
+    for timing, *_ in series.overrides.values():
         start_s = timing.start.seconds(UTC)
         firsts.append(start_s)
         lasts.append(ENDLESS if timing.shape == "created" else timing.length.end_s(timing.start, UTC))
@@ -865,7 +892,7 @@ def span(obj: CalendarObject, *, limits: Limits = Limits()) -> Span | None:
     return Span(min(firsts), max(lasts), floating, series.recurs, endless, series.certain, shift_s)
 
 
-def _last_wall(series: _Series, rule: Rule, budget: Budget) -> int | None:
+def _last_wall(series: Series, rule: Rule, budget: Budget) -> int | None:
     """The last wall that a rule can make; None when it has no end, or none that could be found within the budget."""
     until = series.until(rule)
     if until is not None:

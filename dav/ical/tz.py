@@ -45,6 +45,8 @@ class Zone(Protocol):
     @property
     def key(self) -> str | None: ...
 
+    def __hash__(self) -> int: ...
+
     def to_utc(self, local: datetime) -> int:
         """UTC seconds of a naive wall clock time.
 
@@ -428,6 +430,11 @@ class Zones:
     def count(self) -> int:
         """How many names were looked up so far."""
         return len(self._by_tzid)
+
+    @property
+    def named(self) -> bool:
+        """Whether all that were found so far are zones that everybody knows, none by this object's own definition."""
+        return all(zone is None or zone.key is not None for zone in self._by_tzid.values())
 
     def zone(self, tzid: str) -> Zone | None:
         """The zone: by its own name, else by the object's VTIMEZONE; None when unknown (such times are floating)."""

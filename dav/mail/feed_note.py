@@ -9,9 +9,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from dav.mail.sheet import Row, Sheet, one_line
-
 if TYPE_CHECKING:
+    from dav.mail.sheet import Sheet
     from dav.mail.texts import Texts
     from storage.records import Outgoing
 
@@ -23,6 +22,8 @@ _TITLE_CHARS_MAX = 200
 
 def sheet_of(item: Outgoing, texts: Texts, sender: str) -> Sheet:
     """What the mail says. sender: the name of who shares. Raises ValueError for a row that is not as it should be."""
+    from dav.mail.sheet import Row, Sheet, one_line
+
     note = json.loads(item.calendar)
     if not isinstance(note, dict) or not all(
         isinstance(note.get(name), str) for name in ("url", "page", "area", "mode")

@@ -11,12 +11,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from babel import Locale
-from babel.core import UnknownLocaleError
-from babel.lists import format_list
-from babel.messages.mofile import write_mo
-from babel.messages.pofile import read_po
+if TYPE_CHECKING:
+    from babel import Locale
 
 FOLDER = Path(__file__).parent / "locale"
 DOMAIN = "davenport"
@@ -46,6 +44,8 @@ class Texts:
 
     def list(self, items: Iterable[str]) -> str:
         """ "a, b and c"."""
+        from babel.lists import format_list
+
         return str(format_list(list(items), locale=self.locale))
 
 
@@ -70,6 +70,10 @@ def texts_for(tag: str) -> Texts:
 
 @lru_cache(maxsize=64)
 def _texts(language: str, tag: str) -> Texts:
+    # Here and where dates are written: a worker that serves devices alone goes without these 3 MB.
+    from babel import Locale
+    from babel.core import UnknownLocaleError
+
     try:
         locale = Locale.parse(tag, sep="-")
     except (UnknownLocaleError, ValueError):
@@ -81,6 +85,9 @@ def _texts(language: str, tag: str) -> Texts:
 def _catalog(language: str) -> gettext.NullTranslations:
     if language == "en":
         return gettext.NullTranslations()
+    from babel.messages.mofile import write_mo
+    from babel.messages.pofile import read_po
+
     # The text of a catalog is the one copy of it: what gettext reads is made from it once in each process.
     with (FOLDER / language / "LC_MESSAGES" / f"{DOMAIN}.po").open("rb") as file:
         catalog = read_po(file, locale=language, domain=DOMAIN)

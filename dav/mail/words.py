@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from babel.dates import format_date, format_skeleton, format_time, get_timezone_name
-
 from dav.ical.recur import Moment
 from dav.ical.rrule import DAILY, HOURLY, MINUTELY, MONTHLY, WEEKLY, YEARLY, Rule, local_of
 from dav.ical.tz import UTC as UTC_ZONE
@@ -47,16 +45,22 @@ class Clocks:
 
 def day_words(day: date, texts: Texts) -> str:
     """ "Wednesday, March 4, 2026"."""
+    from babel.dates import format_date
+
     return _plain(format_date(day, "full", locale=texts.locale))
 
 
 def short_day_words(day: date, texts: Texts) -> str:
     """ "Mar 4, 2026"."""
+    from babel.dates import format_date
+
     return _plain(format_date(day, "medium", locale=texts.locale))
 
 
 def time_words(at: datetime, texts: Texts) -> str:
     """ "10:00 AM"."""
+    from babel.dates import format_time
+
     return _plain(format_time(at.time(), "short", locale=texts.locale))
 
 
@@ -116,6 +120,8 @@ def _shown(at: Moment, zone: Zone | None) -> datetime:
 
 def zone_words(zone: Zone, texts: Texts, tzid: str = "", offset: str = "") -> str:
     """ "Central European Time (Berlin, UTC+1)". tzid: how the event calls it, for a zone that nobody else knows."""
+    from babel.dates import get_timezone_name
+
     if zone.key in (None, "UTC", "Etc/UTC", "GMT"):
         return "UTC" if zone is UTC_ZONE or zone.key else (tzid[:60] or "UTC")
     key = str(zone.key)
@@ -145,6 +151,8 @@ def rule_words(rule: Rule, start: Moment, texts: Texts) -> str | None:
 
     start: DTSTART, whose weekday, day and month stand in where the rule names none.
     """
+    from babel.dates import format_date
+
     what = _rule_body(_reduced(rule, start.local), start.local, texts)
     if what is None:
         return None
@@ -347,6 +355,8 @@ def _month(month: int, texts: Texts) -> str:
 
 
 def _month_day(month: int, day: int, texts: Texts) -> str:
+    from babel.dates import format_skeleton
+
     return _plain(format_skeleton("MMMMd", datetime(2000, month, day), locale=texts.locale))
 
 

@@ -138,24 +138,18 @@ def handle(ctx: Ctx, aces: tuple[Ace, ...]) -> Response:
         given[person.grantee] = invite.Gift(person, level, address, name)
     if len(given) > ctx.config.sharing.people:
         raise DavError(403, d("limited-number-of-aces"), f"At most {ctx.config.sharing.people} entries are kept.")
-    for share in there:
-        # Who was asked and has not said yes has no entry yet, and an outsider never has one.
-        if share.state == "accepted" and share.grantee not in given and not share.grantee.startswith("mailto:"):
-            invite.take(desk, owner, collection, share)
-    kept = {share.grantee: share for share in there if share.state == "accepted"}
-    for grantee, gift in given.items():
-        if grantee not in kept or kept[grantee].access != gift.access:
-            _give(ctx, node, gift)
-    return Response(200)
-
-
-def _give(ctx: Ctx, node: Node, gift: invite.Gift) -> None:
-    assert node.owner is not None
-    assert node.collection is not None
+    # Who was asked and has not said yes has no entry yet, and an outsider never has one.
+    kept = {share.grantee: share for share in there if share.state == "accepted" and share.grantee[:7] != "mailto:"}
+    invite.take_many(desk, owner, collection, [share for share in kept.values() if share.grantee not in given])
+    gifts = [gift for grantee, gift in given.items() if grantee not in kept or kept[grantee].access != gift.access]
     try:
-        invite.give(desk_of(ctx), node.owner, node.collection, gift, ask=False)
-    except (invite.CannotShare, ValueError) as error:
+        made = invite.give_many(desk, owner, collection, gifts, ask=False)
+    except ValueError as error:
         raise DavError(403, d("limited-number-of-aces"), str(error)) from None
+    for one in made:
+        if isinstance(one, invite.CannotShare):
+            raise DavError(403, d("limited-number-of-aces"), str(one))
+    return Response(200)
 
 
 def _wanted(ctx: Ctx, node: Node, aces: tuple[Ace, ...]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from dav.feeds.names import FROM, STATE
 from dav.headers import Preconditions, depth_of, destination, overwrite, preconditions
 from dav.methods import put
 from dav.methods.allow import KINDS_OF
-from dav.methods.delete import check_removable, is_mount, remove
+from dav.methods.delete import check_loss, check_removable, is_mount, remove
 from dav.methods.mkcol import check_location, check_room
 from dav.names import d
 from dav.properties import dead
@@ -100,6 +100,7 @@ def _check_destination(ctx: Ctx, there: Target, node: Node) -> Node:
     access.require(ctx, parent, d("bind"))
     if there.node is not None:
         check_removable(ctx, there, there.node)
+        check_loss(there.node)
     elif node.object is not None:
         put.check_free(ctx, parent, there.place.name)
     if node.object is not None:
@@ -257,8 +258,7 @@ def _check_leaving(ctx: Ctx, node: Node) -> None:
     the mover does not see all, since the rest would be lost.
     """
     assert node.collection is not None
-    if node.view is not None and tree.member_kind(node.collection) != "file":
-        raise access.denied(node.href, d("unbind"))
+    check_loss(node)
     if node.kind == "calendar":
         from dav.scheduling import deliver
 

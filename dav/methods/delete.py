@@ -26,6 +26,7 @@ def handle(ctx: Ctx, wanted: Preconditions) -> Response:
     there = target.resolve(ctx, place)
     node = target.require_node(there)
     check_removable(ctx, there, node)
+    check_loss(node)
     if is_mount(node):
         # Locks are on what it stands for, which stays.
         conditions.check_entity(wanted, node)
@@ -53,6 +54,16 @@ def check_removable(ctx: Ctx, there: Target, node: Node) -> None:
     access.require(ctx, above, d("unbind"))
     if not shown.is_whole(ctx, node):
         raise access.denied(node.href, d("unbind"))  # of what one sees the time only one does not know what it is
+
+
+def check_loss(node: Node) -> None:
+    """Raises DavError(403, need-privileges) for a collection of which somebody may not see all: the rest would be lost.
+
+    Asked before a collection is removed or replaced. Whether anything is hidden does not matter, so the answer does not
+    tell it. What is in it can be removed one by one, as far as it is seen.
+    """
+    if node.object is None and not is_mount(node) and shown.may_hide(node):
+        raise access.denied(node.href, d("unbind"))
 
 
 def remove(ctx: Ctx, there: Target, node: Node) -> None:
@@ -85,5 +96,6 @@ def remove(ctx: Ctx, there: Target, node: Node) -> None:
         below = collections.descendants(ctx.conn, node.collection) if node.kind == "folder" else []
         requests.forget(ctx, [node.collection, *below])
         collections.delete_collection(ctx.conn, node.collection, now_s=ctx.now_s)
-    # RFC 4918 §9.6: a deleted resource takes its locks with it.
-    locks.remove_locks_below(ctx.conn, there.owner.id, there.place.area, there.path)
+    # RFC 4918 §9.6: a deleted resource takes its locks with it. Below a member there are none.
+    if node.object is None or there.covering(ctx):
+        locks.remove_locks_below(ctx.conn, there.owner.id, there.place.area, there.path)

@@ -222,9 +222,12 @@ def _merged(ctx: Ctx, node: Node, get: Get) -> Response:
     color = _color(ctx, front.id) if calendar else None
 
     def stream(conn: Conn) -> Iterator[bytes]:
-        stored = objects.iter_bodies(conn, collection.id)
-        texts = (body for _, body in stored) if node.view is None else shown.texts(conn, node, stored)
-        bodies = (by_reference.as_wanted(body, zones) for body in texts)
+        if node.view is None:
+            bodies = objects.iter_contents(conn, collection.id)
+        else:
+            bodies = shown.texts(conn, node, objects.iter_bodies(conn, collection.id))
+        if zones is not None:
+            bodies = (by_reference.as_wanted(body, zones) for body in bodies)
         return merge_calendars(bodies, name=name, color=color) if calendar else merge_cards(bodies)
 
     return Response(200, headers, stream=stream)

@@ -76,7 +76,7 @@ def handle(ctx: Ctx, asked: Asked) -> Response:
     blocked = _conflicts(ctx, asked, there)
     if blocked is not None:
         return blocked
-    _check_count(ctx, there)
+    _check_count(ctx)
     if len(there.covering(ctx)) >= SHARED_MAX:
         raise DavError(507, detail=f"At most {SHARED_MAX} locks may be on one resource.")
     if node is None:
@@ -151,14 +151,9 @@ def _conflicts(ctx: Ctx, asked: Asked, there: Target) -> Response | None:
     return multistatus([*responses, status_response(there.node.href, 424)])
 
 
-def _check_count(ctx: Ctx, there: Target) -> None:
+def _check_count(ctx: Ctx) -> None:
     most = ctx.config.limits.locks
-    count = 0
-    for area in HOME_AREAS:
-        for owner_id in {ctx.account.id, there.owner.id}:
-            held = locks.locks_below(ctx.conn, owner_id, area, "", now_s=ctx.now_s)
-            count += sum(lock.account_id == ctx.account.id for lock in held)
-    if count >= most:
+    if locks.count_held(ctx.conn, ctx.account.id, now_s=ctx.now_s) >= most:
         raise DavError(507, detail=f"An account may hold {most} locks at the same time.")
 
 

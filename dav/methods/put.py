@@ -336,7 +336,9 @@ def _store(ctx: Ctx, parent: Node, name: str, existing: ObjectRecord | None, pay
         from dav.scheduling import deliver
 
         return deliver.put(ctx, parent, name, existing, payload, described)
-    return write(ctx, parent, name, payload, payload.body, payload.etag, described, None, False)
+    return write(
+        ctx, parent, name, payload, payload.body, payload.etag, described, None, False, create=existing is None
+    )
 
 
 def write(
@@ -349,14 +351,19 @@ def write(
     described: Described,
     schedule_tag: str | None,
     altered: bool,
+    *,
+    create: bool = False,
 ) -> Stored:
-    """Writes a member. body, etag: of what is stored, if the payload is no blob. altered: it is not what was sent"""
+    """Writes a member. body, etag: of what is stored, if the payload is no blob. altered: it is not what was sent.
+
+    create: nothing has the name.
+    """
     collection = _collection(parent)
     try:
         record, created = objects.put_object(
             ctx.conn, collection, name, body if payload.blob is None else payload.blob,
             content_type=described.content_type, etag=etag, index=described.index, schedule_tag=schedule_tag,
-            now_s=ctx.now_s,
+            now_s=ctx.now_s, create=create,
         )  # fmt: skip
     except UidTaken as taken:
         raise uid_conflict(ctx, parent, taken.name) from None

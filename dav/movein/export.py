@@ -8,6 +8,7 @@
     calendars-files/…                what lies beside the calendars, if anything does; so for address books
     folders.jsonl                    properties of plain folders, a line each
     members.jsonl                    what a file cannot say: entity tags that are not ours, media types, odd names
+    overlays.jsonl                   the account's own alarms in calendars that others share with it, if it has any
 
 In names, characters that a file system may refuse are written %XX. The order is always the same, nothing is held in
 memory but one batch of objects, and the only times are those of the files in the zip. Not in it are passwords, what was
@@ -28,7 +29,7 @@ from urllib.parse import unquote
 
 from dav import xml
 from dav.methods.put import etag_of, type_of_name
-from dav.movein.exported import ACCOUNT, AREAS, FOLDERS, FORMAT, MEMBERS, folder_of_area
+from dav.movein.exported import ACCOUNT, AREAS, FOLDERS, FORMAT, MEMBERS, OVERLAYS, folder_of_area
 from dav.names import CALDAV, c
 from dav.scheduling.places import CHOSEN
 from storage import (
@@ -39,6 +40,7 @@ from storage import (
     groups,
     itip,
     objects,
+    overlays,
     properties,
     proxies,
     shares,
@@ -100,6 +102,15 @@ class _Export:
             for name, stream in ((FOLDERS, folders), (MEMBERS, members)):
                 stream.seek(0)
                 self._write(name, self.account.created_s, stream)
+            with tempfile.TemporaryFile("w+b") as kept:
+                for source, name, uid, body in overlays.of_account(self.conn, self.account.id):
+                    _line(kept, {
+                        "owner": source.owner_name, "area": source.area, "path": source.path, "name": name, "uid": uid,
+                        "content": body.decode("utf-8", "surrogateescape"),
+                    })  # fmt: skip
+                if kept.tell():
+                    kept.seek(0)
+                    self._write(OVERLAYS, self.account.created_s, kept)
         return self.count
 
     # ---- what is said about things ----------------------------------------------------------------------------------

@@ -10,12 +10,21 @@ from urllib.parse import unquote
 from dav.config import Config
 from dav.methods.put import etag_of
 from dav.movein.report import Report
-from dav.movein.source import Item, Known, Source, SourceAccount, SourceCollection, SourceError, SourceShare
+from dav.movein.source import (
+    Item,
+    Known,
+    Source,
+    SourceAccount,
+    SourceCollection,
+    SourceError,
+    SourceOverlay,
+    SourceShare,
+)
 from dav.movein.tree import File, Folder
 from storage.engine import clean
 
 FORMAT = 1
-ACCOUNT, FOLDERS, MEMBERS = "account.json", "folders.jsonl", "members.jsonl"
+ACCOUNT, FOLDERS, MEMBERS, OVERLAYS = "account.json", "folders.jsonl", "members.jsonl", "overlays.jsonl"
 AREAS = ("calendars", "addressbooks", "files")
 _JSON_BYTES_MAX = 16 * 1024 * 1024
 _LINES_BYTES_MAX = 1024 * 1024 * 1024
@@ -61,6 +70,7 @@ def source_of(folder: Folder, config: Config, *, into: str = "") -> Source:
             default_calendars=_mapping(about, "default_calendars"),
             booking=_booking(about.get("booking")),
             complete=True,
+            overlays=lambda: _overlays(folder),
         )
 
     return Source(f"export:{_str(about, 'name')}", accounts)
@@ -175,6 +185,22 @@ def _items(
                 yield Item(name, file.version, file.open, etag, kind, properties=_mapping(about, "properties"))
 
     return items
+
+
+def _overlays(folder: Folder) -> Iterator[SourceOverlay]:
+    for about in _lines(folder, OVERLAYS):
+        text = about.get("content")
+        content = text.encode("utf-8", "surrogateescape") if isinstance(text, str) and _encodes(text) else b""
+        owner, area, path, name, uid = (_str(about, key) for key in ("owner", "area", "path", "name", "uid"))
+        yield SourceOverlay(owner, area, path, name, uid, content)
+
+
+def _encodes(text: str) -> bool:
+    try:
+        text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _booking(found: Any) -> tuple[str, str, int] | None:

@@ -1,4 +1,4 @@
-"""Files that people have: .ics and .vcf with one or many objects, folders of them, and zips.
+"""Files that people have: .ics (or .vcs) and .vcf with one or many objects, folders of them, and zips.
 
 A folder in which files hold one object each is a collection of its own (dav.movein.vdir). A file with several objects
 is a collection of its own too, called like the file, as the exports of web calendars are. With a collection given,
@@ -60,7 +60,7 @@ def _opened(path: Path, config: Config) -> File | Folder:
     if path.suffix.lower() == ".zip":
         return zip_of(path, config.imports)
     if vdir.kind_of(path.name) is None:
-        raise SourceError(f"{path} is no .ics, .vcf or .zip file, and no folder.")
+        raise SourceError(f"{path} is no .ics, .vcs, .vcf or .zip file, and no folder.")
     return file_of(path)
 
 

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from dav import provision, tree, xml
+from dav import privacy, provision, tree, xml
 from dav.cli_kit import note
 from dav.config import Config
 from dav.context import Ctx, Request
@@ -34,7 +34,17 @@ from dav.mail.texts import language_of
 from dav.methods.put import Described, etag_of, type_of_name
 from dav.movein import props, repair
 from dav.movein.report import Progress, Report
-from dav.movein.source import AREAS, Item, Source, SourceAccount, SourceCollection, SourceError, SourceShare
+from dav.movein.source import (
+    AREAS,
+    Item,
+    Source,
+    SourceAccount,
+    SourceCollection,
+    SourceError,
+    SourceMount,
+    SourceOverlay,
+    SourceShare,
+)
 from dav.names import c, cs
 from dav.properties import change
 from dav.scheduling import implicit
@@ -51,6 +61,7 @@ from storage import (
     imported,
     itip,
     objects,
+    overlays,
     properties,
     proxies,
     shares,
@@ -196,6 +207,8 @@ class _Run:
             for there, account, _ in done:
                 self._relations(there, account)
             self._shares()
+            for there, account, _ in done:
+                self._overlays(there, account)
 
     # ---- accounts ---------------------------------------------------------------------------------------------------
 
@@ -348,6 +361,68 @@ class _Run:
         key = grantee if isinstance(grantee, str) else shares.grantee_of(grantee)
         if shares.share_to(conn, collection.id, key) is None:
             shares.put_share(conn, collection, grantee, access=share.access, state=share.state, now_s=self.now_s)
+            for name, wanted in share.mounts.items():
+                other = self._other(conn, name)
+                mount = None if other is None else shares.mount_of(conn, other.id, collection.id)
+                if other is not None and mount is not None:
+                    self._dress(conn, other, mount, wanted)
+        return ""
+
+    def _dress(self, conn: Conn, account: Account, mount: Collection, wanted: SourceMount) -> None:
+        """Gives what is shared the name, colour and place that it has there in the sharee's home."""
+        home = collections.home(conn, account.id, mount.area)
+        with suppress(DavError, NameTaken, NameTooLong):
+            name = _check_segment(wanted.path) if wanted.path else mount.name
+            reserved = mount.area == "calendars" and name in _RESERVED
+            if name != mount.name and not reserved and not collections.name_in_use(conn, home, name):
+                mount = collections.move_collection(conn, mount, home, name, now_s=self.now_s)
+        ctx = self._ctx(conn, account)
+        node = tree.mounts(ctx, [mount]).get(mount.id)
+        described = SourceCollection(
+            mount.name, mount.kind, lambda known: (), display_name=wanted.display_name, colour=wanted.colour,
+            order=wanted.order, transparent=wanted.transparent,
+        )  # fmt: skip
+        if node is not None:
+            for name, element in props.wanted(described, mount)[0]:
+                change.update(ctx, node, [(name, element)], creating=True)
+
+    def _overlays(self, there: SourceAccount, account: Account) -> None:
+        """What an account keeps for itself at objects of others, where it has none here and may write."""
+        try:
+            for kept in there.overlays():
+                with transaction(self.store, write=True) as conn:
+                    why = self._overlay(conn, account, kept)
+                if why:
+                    self.report.left(there.name, f"own alarms at {kept.area}/{kept.owner}/{kept.path}/{kept.name}", why)
+        except SourceError as error:
+            self.report.left(there.name, "own alarms", str(error))
+
+    def _overlay(self, conn: Conn, account: Account, kept: SourceOverlay) -> str:
+        """Why it cannot be kept, or ""."""
+        owner = self._other(conn, kept.owner)
+        source = None
+        if owner is not None and kept.area in HOME_AREAS:
+            source, _ = collections.resolve(conn, owner.name, kept.area, kept.path)
+        if owner is None or source is None or owner.id == account.id:
+            return "There is no such calendar here (any more, or yet: another run tries again)."
+        if shares.access_of(conn, account.id, source.id) not in ("write", "owner"):
+            return "It is not shared with this account, or only to be read."
+        collections.lock_collections(conn, [source.id])
+        record = objects.object_by_uid(conn, source.id, kept.uid) if kept.uid else None
+        record = record or objects.object_by_name(conn, source.id, kept.name)
+        if record is None or record.component not in MAIN_COMPONENTS:
+            return "There is no such object here."
+        overlay = privacy.overlay_of(kept.content)
+        if not overlay or len(overlay) > self.config.limits.resource_bytes:
+            return "It has nothing of its own, or too much."
+        if overlays.of_objects(conn, account.id, [record.id]):
+            return ""  # what is here is newer
+        if account.quota_bytes is not None:
+            used = accounts.usage_bytes(conn, account.id) + overlays.used_bytes(conn, account.id, without=record.id)
+            if used + len(overlay) > account.quota_bytes:
+                return "The account's quota is used up."
+        overlays.set_overlay(conn, record.id, account.id, privacy.digest_of(overlay), overlay)
+        objects.renumber(conn, record, now_s=self.now_s)
         return ""
 
     # ---- collections ------------------------------------------------------------------------------------------------

@@ -15,9 +15,22 @@ from dataclasses import dataclass, field
 from functools import partial
 from urllib.parse import unquote_plus
 
+from dav import xml
+from dav.config import Config
+from dav.errors import DavError
 from dav.movein.report import Report
 from dav.movein.sabre import described, guarded, items, parts, stored_properties, subscriptions
-from dav.movein.source import Item, Known, Source, SourceAccount, SourceCollection, SourceError, SourceShare
+from dav.movein.source import (
+    Item,
+    Known,
+    Source,
+    SourceAccount,
+    SourceCollection,
+    SourceError,
+    SourceMount,
+    SourceShare,
+)
+from dav.names import d, ical
 from storage.movein_db import ForeignDb, number, text
 
 USERS_MAX = 200_000
@@ -251,9 +264,33 @@ class _Nextcloud:
                 if principal.startswith(_GROUPS) and grantee in self.ambiguous:
                     continue
                 state = "declined" if access == _UNWANTED else "accepted"
-                yield SourceShare(grantee, "write" if access == _WRITE else "read", state)
+                people = self.groups.get(grantee, []) if principal.startswith(_GROUPS) else [grantee]
+                mounts = {name: self._mount(owner, path, kind, name) for name in people}
+                yield SourceShare(grantee, "write" if access == _WRITE else "read", state, mounts)
             else:
                 self.report.left(owner, path, f"a share to {principal}, which is neither a person nor a group")
+
+    def _mount(self, owner: str, path: str, kind: str, name: str) -> SourceMount:
+        """How somebody sees what is shared with him. Its name there is made of the owner's; what he has changed of it
+        stands among his properties of that address."""
+        here = f"{path}_shared_by_{owner}"
+        above = "calendars" if kind == "calendar" else "addressbooks/users"
+        kept = self.properties.get(f"{above}/{name}/{here}", {})
+        order = _text_of(kept.get(ical("calendar-order")))
+        return SourceMount(
+            here, _text_of(kept.get(d("displayname"))), _text_of(kept.get(ical("calendar-color"))),
+            int(order) if order and order.isascii() and order.isdigit() and len(order) < 7 else None,
+        )  # fmt: skip
+
+
+def _text_of(element: str | None) -> str | None:
+    """The text of a stored property; None for none."""
+    if element is None:
+        return None
+    try:
+        return xml.text_of(xml.parse(element.encode(), Config().limits)).strip() or None
+    except DavError:
+        return None
 
 
 def _profile(data: str) -> dict[str, str]:

@@ -31,6 +31,10 @@ _LINE_END = re.compile(rb"\r?\n")
 # Of a calendar's own properties those that are about the file as a whole.
 _OF_THE_FILE = frozenset({"X-WR-CALNAME", "X-WR-CALDESC", "NAME", "X-WR-RELCALID", "X-APPLE-CALENDAR-COLOR"})
 _LOST_STAMP = "19700101T000000Z"
+_OLD = (
+    "It is a vCalendar 1.0, as old telephones and Outlook wrote it, whose rules and alarms have another form: open it"
+    " in a calendar program and save it as iCalendar (.ics)."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +163,7 @@ def _calendars(body: bytes, config: Config, now_s: int) -> Iterator[_Found]:
             continue
         version = (calendar.value("VERSION") or "2.0").strip()
         if version != "2.0":
-            yield "", b"", (), f"Version {version[:20]!r} is not iCalendar 2.0."
+            yield "", b"", (), _OLD if version == "1.0" else f"Version {version[:20]!r} is not iCalendar 2.0."
             continue
         for component in calendar.components:
             if component.name not in _MAIN:

@@ -20,7 +20,16 @@ from dav import xml
 from dav.feeds.fetch import BadUrl, checked_url
 from dav.ical.recur import duration
 from dav.movein.report import Report
-from dav.movein.source import Item, Known, Source, SourceAccount, SourceCollection, SourceError, SourceShare
+from dav.movein.source import (
+    Item,
+    Known,
+    Source,
+    SourceAccount,
+    SourceCollection,
+    SourceError,
+    SourceMount,
+    SourceShare,
+)
 from storage.feeds_in import STRIPS
 from storage.movein_db import ForeignDb, ForeignDbError, Row, number, octets, text
 
@@ -163,7 +172,10 @@ class _Sabre:
         return lambda known: guarded(items(self.db, table, body, where, known, self.properties, path))
 
     def _shares(self, owner: str, path: str, calendar_id: int | None) -> Iterator[SourceShare]:
-        columns = ("id", "principaluri", "access", "share_href", "share_invitestatus")
+        columns = (
+            "id", "principaluri", "access", "share_href", "share_invitestatus", "uri", "displayname", "description",
+            "calendarcolor", "calendarorder", "timezone", "transparent",
+        )  # fmt: skip
         for row in self.db.rows("calendarinstances", columns, key="id", where={"calendarid": calendar_id}):
             access = {_READ: "read", _WRITE: "write"}.get(number(row["access"]) or 0)
             if access is None:
@@ -174,7 +186,11 @@ class _Sabre:
             if state is None or not grantee or "/" in grantee:
                 self.report.left(owner, path, f"a share to {grantee or 'nobody'} that was not valid there")
                 continue
-            yield SourceShare(grantee, access, state)
+            seen = described(row, ordered=bool(number(row["calendarorder"])))
+            own = SourceMount(
+                text(row["uri"]), seen["display_name"], seen["colour"], seen["order"], seen["transparent"]
+            )
+            yield SourceShare(grantee, access, state, {grantee: own} if principal.startswith(_PREFIX) else {})
 
 
 # --- for every server that has grown out of these tables --------------------------------------------------------------

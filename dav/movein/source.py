@@ -63,16 +63,43 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceMount:
+    """How somebody sees what is shared with him in his own home. path: its name there. Else as in SourceCollection."""
+
+    path: str = ""
+    display_name: str | None = None
+    colour: str | None = None
+    order: int | None = None
+    transparent: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SourceShare:
     """Who else may see or change a collection.
 
     grantee: an account's name there, "all" for everybody who signs in, or "mailto:…". access: storage.records.ACCESS.
-    state: pending, accepted or declined.
+    state: pending, accepted or declined. mounts: by account there, how each sees it; of a group its members'.
     """
 
     grantee: str
     access: str
     state: str = "accepted"
+    mounts: Mapping[str, SourceMount] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceOverlay:
+    """What somebody keeps for himself at an object that is shared with him: alarms, and what programs note.
+
+    owner, area, path, name, uid: of the object, there. content: as storage.overlays keeps it.
+    """
+
+    owner: str
+    area: str
+    path: str
+    name: str
+    uid: str
+    content: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +146,7 @@ class SourceAccount:
     properties: of its principal, Clark name → XML. default_calendars: "VEVENT" and "VTODO" → path of the calendar that
     takes invitations. booking: mode, conflicts and horizon_days, as in storage.records.Booking. complete: nothing is
     added to an account that is made for it; else it gets the first calendar, task list and address book that it would
-    lack.
+    lack. overlays: called when all accounts and shares are there.
     """
 
     name: str
@@ -137,6 +164,7 @@ class SourceAccount:
     default_calendars: Mapping[str, str] = field(default_factory=dict)
     booking: tuple[str, str, int] | None = None
     complete: bool = False
+    overlays: Callable[[], Iterable[SourceOverlay]] = lambda: ()
 
 
 @dataclass(frozen=True, slots=True)

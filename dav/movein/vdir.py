@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable
 from dav.movein.source import Item, Known, SourceCollection, SourceError
 from dav.movein.tree import File, Folder
 
-SUFFIXES = {".ics": "calendar", ".ical": "calendar", ".icalendar": "calendar", ".vcf": "addressbook",
-            ".vcard": "addressbook"}  # fmt: skip
+# .vcs: some programs write iCalendar under it; of what is a vCalendar 1.0 the report says so.
+SUFFIXES = {".ics": "calendar", ".ical": "calendar", ".icalendar": "calendar", ".vcs": "calendar",
+            ".vcf": "addressbook", ".vcard": "addressbook"}  # fmt: skip
 _COLOUR = re.compile(r"#[0-9A-Fa-f]{6}(?:[0-9A-Fa-f]{2})?")
 # Left over by writers that were interrupted, and what editors and file managers leave.
 _IGNORED = (".tmp", "~", ".swp", ".bak")

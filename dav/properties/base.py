@@ -39,13 +39,15 @@ class Cell:
     """A property of members that one column of the store tells, or none; see dav/properties/listing.py.
 
     column: one of storage.objects.LISTED or "content"; "" when the value is the same for all, and is `before`. text:
-    the column's value as XML text; None: it is that already. before, after: what stands around it.
+    the column's value as XML text; None: it is that already. bind: instead of text, where that depends on the
+    collection: its node → text. before, after: what stands around it.
     """
 
     column: str
     before: str = ""
     after: str = ""
     text: Callable[[Any], str] | None = None
+    bind: Callable[[Node], Callable[[Any], str]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 
 from dav.context import Ctx, Node
 from dav.errors import DavError
@@ -11,6 +11,7 @@ from dav.filters.collation import COLLATIONS
 from dav.headers import wants_zones
 from dav.ical import by_reference, lines, render, rules
 from dav.ical.recur import Limits as RecurrenceLimits
+from dav.ical.render import CalendarData
 from dav.ical.tz import UTC, Zone, named_zone, vtimezone_for, vtimezone_text_zone
 from dav.names import c, d
 from dav.properties.base import Cell, Getter, Property, Selection
@@ -218,23 +219,36 @@ def _calendar_data(selection: Selection) -> Getter:
         if zones is not None or not whole:
             ctx.leave_lane()
         body = by_reference.as_wanted(node.body, zones)
-        if wanted is not None and not whole:
-            zone = node.zone or zone_of(ctx, node)
-            limits = recurrence_limits(ctx)
-            limits = replace(limits, instances_max=max(1, limits.instances_max - ctx.expanded))
-            body = render.render(body, wanted, floating_zone=zone, limits=limits)
-            if wanted.expand is not None:
-                # What is long counts once for each KiB: 20,000 times a description of a megabyte is no answer either.
-                spend_instances(ctx, max(body.count(b"\nBEGIN:"), len(body) // 1024))
-        return escape(decode(body))
+        if wanted is None or whole:
+            return escape(decode(body))
+        return _rendered(ctx, wanted, node.zone or zone_of(ctx, node), body)
 
     return get
 
 
+def _rendered(ctx: Ctx, wanted: CalendarData, zone: Zone, body: bytes) -> str:
+    known = ctx.config.limits
+    most = max(1, known.expand_instances - ctx.expanded)
+    limits = RecurrenceLimits(most, known.recurrence_steps, known.expand_memory)
+    body = render.render(body, wanted, floating_zone=zone, limits=limits)
+    if wanted.expand is not None:
+        # What is long counts once for each KiB: 20,000 times a description of a megabyte is no answer either.
+        spend_instances(ctx, max(body.count(b"\nBEGIN:"), len(body) // 1024))
+    return escape(decode(body))
+
+
 def _data_listed(ctx: Ctx, kind: str, selection: Selection) -> Cell | None:
-    if (selection.data is None or selection.data.whole) and wants_zones(ctx.request) is None:
+    wanted = selection.data
+    if wants_zones(ctx.request) is not None:
+        return None
+    if wanted is None or wanted.whole:
         return Cell("content", text=_as_text)
-    return None
+
+    def of_collection(node: Node) -> Callable[[bytes], str]:
+        ctx.leave_lane()
+        return partial(_rendered, ctx, wanted, node.zone or zone_of(ctx, node))
+
+    return Cell("content", bind=of_collection)
 
 
 def _as_text(body: bytes) -> str:

@@ -11,6 +11,7 @@ from dav.sharing import notices
 from dav.sharing.desk import desk_of
 from dav.xml import escape, href_element, wrap
 from storage import shares
+from storage.notices import NOTIFICATIONS, notifications_of
 from storage.records import Share
 
 _CALENDARSERVER = "CalendarServer sharing"
@@ -141,12 +142,12 @@ def _shared_id(ctx: Ctx, node: Node) -> str | None:
 def _notifications(ctx: Ctx, node: Node) -> str | None:
     if node.owner is None or node.owner.id != ctx.account.id or not access.may_enter(ctx, "calendars"):
         return None
-    found = shares.notifications_of(ctx.conn, [node.owner.id]).get(node.owner.id)
+    found = notifications_of(ctx.conn, [node.owner.id]).get(node.owner.id)
     return None if found is None else href_element(ctx.urls.collection("calendars", node.owner.name, found[0].path))
 
 
 def _type(ctx: Ctx, node: Node, *, dav: bool) -> str | None:
-    if node.collection is None or node.collection.kind != shares.NOTIFICATIONS or node.object is None:
+    if node.collection is None or node.collection.kind != NOTIFICATIONS or node.object is None:
         return None
     return notices.type_element(node.object.component, dav=dav)
 

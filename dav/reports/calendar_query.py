@@ -76,6 +76,7 @@ def parse(request: Request, root: Element) -> CalendarQuery:
 def run(ctx: Ctx, node: Node, query: CalendarQuery) -> Response:
     limit = ctx.config.limits.query_results
     if node.kind in _MEMBERED and query.depth != "0" and query.plan.uid is None:
+        node.zone = query.zone
         listed = properties.listing_of(ctx, node, query.selection, bodies=True)
         if listed is not None:
             return multistatus(_woven(ctx, node, query, listed, limit))
@@ -175,7 +176,7 @@ def _woven(
 ) -> Iterator[str | Several]:
     """As cut_at, of the members of one calendar, written from columns of the store. left: how many may be told."""
     matching = _rows_with_content if listed.content else _rows
-    for rows in matching(ctx, node, query, listed.width):
+    for rows in matching(ctx, node, query, listed):
         some = rows[:left]
         if some and listed.content and None in map(itemgetter(-1), some):
             # A body in the blob folder, of a file that was moved here, is not shown.
@@ -188,32 +189,30 @@ def _woven(
         left -= len(rows)
 
 
-def _rows(ctx: Ctx, node: Node, query: CalendarQuery, width: int) -> Iterator[list[Row]]:
+def _rows(ctx: Ctx, node: Node, query: CalendarQuery, listed: properties.Listing) -> Iterator[list[Row]]:
     """The rows of the members that match. Only bodies of those of which the index is not certain are read."""
     assert node.collection is not None
     zone = query.zone or zone_of(ctx, node)
-    rows = _candidate_rows(ctx, node.collection.id, query.plan, zone, width)
-    for first in range(0, len(rows), _WRITTEN_AT_ONCE):
-        some = rows[first : first + _WRITTEN_AT_ONCE]
+    for some in _candidate_rows(ctx, node.collection.id, query.plan, zone, listed.width):
         unsure = [row for row in some if not row[_CERTAIN]]
         if unsure:
             right: set[int] = set()
             for batch in batches(unsure, bytes_of=itemgetter(_SIZE)):
                 bodies = objects.bodies(ctx.conn, [row[_ID] for row in batch])
-                right.update(object_id for object_id, body in bodies.items() if _matches(ctx, body, query, zone))
+                right.update(object_id for object_id, body in bodies.items() if _shows(ctx, body, query, zone, listed))
             some = [row for row in some if row[_CERTAIN] or row[_ID] in right]
         yield some
 
 
-def _rows_with_content(ctx: Ctx, node: Node, query: CalendarQuery, width: int) -> Iterator[list[Row]]:
+def _rows_with_content(ctx: Ctx, node: Node, query: CalendarQuery, listed: properties.Listing) -> Iterator[list[Row]]:
     """As _rows, with the body as last column; None for a blob."""
     assert node.collection is not None
     zone = query.zone or zone_of(ctx, node)
-    rows = _candidate_rows(ctx, node.collection.id, query.plan, zone, width)
-    for batch in batches(rows, bytes_of=itemgetter(_SIZE)):
+    pages = _candidate_rows(ctx, node.collection.id, query.plan, zone, listed.width)
+    for batch in (batch for rows in pages for batch in batches(rows, bytes_of=itemgetter(_SIZE))):
         bodies = objects.bodies(ctx.conn, [row[_ID] for row in batch])
         some = [(*row, bodies.get(row[_ID])) for row in batch]
-        yield [row for row in some if row[_CERTAIN - 1] or (row[-1] and _matches(ctx, row[-1], query, zone))]
+        yield [row for row in some if row[_CERTAIN - 1] or (row[-1] and _shows(ctx, row[-1], query, zone, listed))]
 
 
 def _nodes(ctx: Ctx, node: Node, rows: list[Row]) -> Iterator[Node]:
@@ -223,17 +222,20 @@ def _nodes(ctx: Ctx, node: Node, rows: list[Row]) -> Iterator[Node]:
     names = [row[0] for row in rows]
     records = {record.name: record for record in objects.objects_by_names(ctx.conn, node.collection.id, names)}
     for name in names:
-        yield Node(kind, node.href + encode_segment(name), node.owner, node.collection, records[name])
+        yield Node(kind, node.href + encode_segment(name), node.owner, node.collection, records[name], zone=node.zone)
 
 
-def _candidate_rows(ctx: Ctx, collection_id: int, plan: calendar.Plan, zone: Zone, width: int) -> list[Row]:
-    """As _candidates, but rows; the last three columns are named below."""
+def _candidate_rows(ctx: Ctx, collection_id: int, plan: calendar.Plan, zone: Zone, width: int) -> Iterator[list[Row]]:
+    """As _candidates, but rows, some thousands at a time; the last three columns are named below."""
     if plan.component is None or plan.time_range is None:
-        rows = objects.columns_of_component(ctx.conn, collection_id, plan.component, width)
-        return rows if plan.exact else _unsure(rows)
-    span = plan.start_s, plan.end_s, wall_clock(zone, plan.start_s), wall_clock(zone, plan.end_s)
-    rows = objects.columns_in_range(ctx.conn, collection_id, plan.component, *span, width=width)
-    return rows if plan.exact else _unsure(rows)
+        pages = objects.pages_of_component(ctx.conn, collection_id, plan.component, width)
+    else:
+        span = plan.start_s, plan.end_s, wall_clock(zone, plan.start_s), wall_clock(zone, plan.end_s)
+        pages = iter((objects.columns_in_range(ctx.conn, collection_id, plan.component, *span, width=width),))
+    for rows in pages:
+        for first in range(0, len(rows), _WRITTEN_AT_ONCE):
+            some = rows[first : first + _WRITTEN_AT_ONCE]
+            yield some if plan.exact else _unsure(some)
 
 
 def _unsure(rows: list[Row]) -> list[Row]:
@@ -263,6 +265,11 @@ def wall_clock(zone: Zone, instant_s: int | None) -> int | None:
     except (ValueError, OverflowError):
         return instant_s  # beyond what a datetime can say; the margin there matters to nobody
     return int(local.replace(tzinfo=UTC_ZONE).timestamp())
+
+
+def _shows(ctx: Ctx, body: bytes, query: CalendarQuery, zone: Zone, listed: properties.Listing) -> bool:
+    """Whether what the reader sees of a stored body matches."""
+    return _matches(ctx, body if listed.seen is None else listed.seen(body), query, zone)
 
 
 def _matches(ctx: Ctx, body: bytes, query: CalendarQuery, zone: Zone) -> bool:

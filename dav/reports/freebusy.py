@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC as UTC_ZONE
 from datetime import datetime
 
@@ -58,8 +58,8 @@ def run(ctx: Ctx, node: Node, wanted: FreeBusy) -> Response:
         if target.mount is not None and node.mount is None:
             continue  # in a home only its owner's own time counts
         windows += availabilities(ctx, target)
-        for instance in busy_instances(ctx, target, wanted.start_s, wanted.end_s):
-            busy.append(instance)
+        for instances in busy_instances(ctx, target, wanted.start_s, wanted.end_s):
+            busy += instances
             if len(busy) > ctx.config.limits.query_results:
                 # RFC 4791 §7.10. One object gives limits.expand_instances at most, so none spoils the answer alone.
                 raise DavError(403, d("number-of-matches-within-limits"), "The range holds too many busy times.")
@@ -85,22 +85,21 @@ def availabilities(ctx: Ctx, node: Node) -> list[Component]:
     return [calendar for calendar in found if calendar is not None]
 
 
-def busy_instances(ctx: Ctx, node: Node, start_s: int, end_s: int) -> Iterator[Instance]:
-    """What is busy in one calendar, floating times put into its zone."""
+def busy_instances(ctx: Ctx, node: Node, start_s: int, end_s: int) -> Iterator[list[Instance]]:
+    """What is busy in one calendar, floating times put into its zone: what the index knows, then object by object."""
     assert node.collection is not None
     if node.collection.transparent:
         return  # RFC 6638 §9.1
     zone = zone_of(ctx, node)
     local = wall_clock(zone, start_s), wall_clock(zone, end_s)
     instances, beyond = objects.busy_in_range(ctx.conn, node.collection.id, start_s, end_s, *local)
-    for instance in instances:
-        yield _settled(instance, zone) if instance.floating else instance
+    yield [_settled(instance, zone) if instance.floating else instance for instance in instances]
     for start in range(0, len(beyond), _BATCH):
         bodies = objects.bodies(ctx.conn, [record.id for record in beyond[start : start + _BATCH]])
         for body in bodies.values():
             try:
                 obj = calendar_object(read(body).components[0])
-                yield from busy_of(obj, start_s, end_s, floating_zone=zone, limits=recurrence_limits(ctx))
+                yield busy_of(obj, start_s, end_s, floating_zone=zone, limits=recurrence_limits(ctx))
             except (LineError, ValueError, IndexError):
                 continue  # unreadable: left out, as in queries
 
@@ -111,7 +110,7 @@ def _settled(instance: Instance, zone: Zone) -> Instance:
     def utc(wall_s: int) -> int:
         return zone.to_utc(datetime.fromtimestamp(wall_s, UTC_ZONE).replace(tzinfo=None))
 
-    return replace(instance, start_s=utc(instance.start_s), end_s=utc(instance.end_s), floating=False)
+    return Instance(utc(instance.start_s), utc(instance.end_s), False, instance.busy)
 
 
 ROWS = (

@@ -63,6 +63,7 @@ _READ_AT_ONCE = 100  # members whose bodies, if they are short, are in memory to
 def run(ctx: Ctx, node: Node, wanted: Multiget) -> Response:
     if len(wanted.hrefs) > _SHORT_HREFS:
         ctx.leave_lane()
+    node.zone = wanted.zone
     listed = properties.listing_of(ctx, node, wanted.selection, bodies=True)
     if listed is None or not listed.content:
         ctx.leave_lane()

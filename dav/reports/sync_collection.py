@@ -16,7 +16,7 @@ from dav.properties.base import Selection
 from dav.reports.base import Report
 from dav.urls import encode_segment
 from dav.xml import Element, escape, text_of
-from storage import objects
+from storage import collections, objects
 from storage.engine import Row
 from storage.records import Change, Collection
 
@@ -88,7 +88,7 @@ def _changes(ctx: Ctx, node: Node, wanted: SyncCollection, seen: sync.Token) -> 
     # Nothing is asked when the token is the present one: what most syncs find out costs the same in every collection.
     more = collection.change_seq > seen.number
     reading = _Reading(ctx, node, bound, seen.number, limit, first=not wanted.token, more=more)
-    listed = properties.listing_of(ctx, node, wanted.selection) if more and node.view is None else None
+    listed = properties.listing_of(ctx, node, wanted.selection, once=True) if more else None
     if listed is not None:
         yield from reading.listed(listed)
     else:
@@ -156,6 +156,11 @@ class _Reading:
         """As changed(), but the responses of the members."""
         collection = self.node.collection
         assert collection is not None
+        if self.first and collection.change_seq <= self.left:
+            # No more members than changes: all of them are told, and nobody is told of what was removed.
+            self.more = False
+            yield from properties.members(self.ctx, self.node, listed)
+            return
 
         def read(limit: int) -> tuple[list[Row], bool]:
             return objects.columns_since(
@@ -213,7 +218,8 @@ def _home(ctx: Ctx, node: Node, wanted: SyncCollection, seen: sync.Token) -> Res
         known = {name for _, name in seen.members.values()}
         changes = [one for one in changes if one.record is None and sync.name_hash(one.name) in known]
     changed += [tree.member_of(node, change.record) for change in changes if change.record is not None]
-    removed = [status_response(node.href + name, 404) for name in _removed_names(seen, fronts, changes)]
+    names = [*_removed_names(seen, fronts, changes), *_hidden_names(ctx, node, seen, fronts)]
+    removed = [status_response(node.href + name, 404) for name in names]
     if wanted.limit is not None and len(changed) + len(removed) > wanted.limit:
         raise DavError(507, d("number-of-matches-within-limits"), "A home is listed whole.")  # RFC 6578 §3.7
     responses = [*properties.respond(ctx, changed, wanted.selection), *removed]
@@ -234,6 +240,15 @@ def _removed_names(seen: sync.Token, children: list[Collection], changes: list[C
             yield encode_segment(change.name) + "/"
         elif not was_collection and change.record is None and change.name not in present:
             yield encode_segment(change.name)
+
+
+def _hidden_names(ctx: Ctx, node: Node, seen: sync.Token, children: list[Collection]) -> Iterator[str]:
+    """Mounts that the token knows and that lead nowhere now, since their owner is disabled. One statement, if any."""
+    assert node.collection is not None
+    missing = seen.members.keys() - {child.id for child in children}
+    if missing and not node.relation:
+        rows = collections.children(ctx.conn, node.collection.id)
+        yield from (encode_segment(row.name) + "/" for row in rows if row.id in missing)
 
 
 def _token(token: str) -> str:

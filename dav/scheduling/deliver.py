@@ -541,7 +541,7 @@ def _store(
         return puts.Stored(existing, False, altered)
     if altered:
         described = puts.describe("event", body, ctx.config, ctx.now_s)
-    return puts.write(ctx, parent, name, payload, body, etag, described, tag, altered)
+    return puts.write(ctx, parent, name, payload, body, etag, described, tag, altered, create=existing is None)
 
 
 def remove(ctx: Ctx, node: Node) -> None:

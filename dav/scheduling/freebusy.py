@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection as Many
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC as UTC_ZONE
 from datetime import datetime
 
@@ -227,7 +227,7 @@ def _settled(instance: Instance, zone: Zone) -> Instance:
     def utc(wall_s: int) -> int:
         return zone.to_utc(datetime.fromtimestamp(wall_s, UTC_ZONE).replace(tzinfo=None))
 
-    return replace(instance, start_s=utc(instance.start_s), end_s=utc(instance.end_s), floating=False)
+    return Instance(utc(instance.start_s), utc(instance.end_s), False, instance.busy)
 
 
 def _windows(

@@ -184,7 +184,10 @@ def scheduling_object(calendar: Component | CalendarObject) -> SchedulingObject:
                 key = key_of(line, obj.zones, start)
             except ValueError:
                 key = line.value.strip()
-        found.parts.setdefault(key, component)
+        if key == MASTER:
+            found.parts.setdefault(key, component)
+        else:
+            found.parts[key] = component  # of two for one instance the later one, as in dav.ical.recur
     return found
 
 

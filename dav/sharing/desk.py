@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,10 +28,14 @@ class Desk:
 
     def note(self, collection: Collection, action: str, *, detail: str = "") -> None:
         """Writes down what was done to somebody's collection."""
+        self.note_all(collection, [(action, detail)])
+
+    def note_all(self, collection: Collection, deeds: Iterable[tuple[str, str]]) -> None:
+        """As note, for several (action, detail). One statement."""
         subject = f"{collection.area}/{collection.path}"
-        audit.note(
-            self.conn, at_s=self.now_s, account_id=collection.owner_id, actor=self.actor, action=action,
-            subject=subject, detail=detail,
+        audit.note_many(
+            self.conn, [(action, subject, detail) for action, detail in deeds], at_s=self.now_s,
+            account_id=collection.owner_id, actor=self.actor,
         )  # fmt: skip
 
 

@@ -17,7 +17,8 @@ from lxml import etree
 
 from dav.names import c, cs, d
 from dav.xml import ROOT_NAMESPACES, attribute, escape, href_element, wrap
-from storage import meetings, objects, shares
+from storage import meetings
+from storage import notices as stored
 from storage.records import ObjectIndex
 
 if TYPE_CHECKING:
@@ -162,27 +163,32 @@ class Kept:
     record: ObjectRecord
 
 
-def put(desk: Desk, uid: str, local: str, source: Collection, bodies: Mapping[int, bytes]) -> None:
-    """Puts a notice for each account, in the place of one with the same uid. A dozen statements for any number.
+def put(desk: Desk, local: str, source: Collection, bodies: Mapping[tuple[str, int], bytes]) -> None:
+    """Puts notices: (uid, account) → content, each in the place of one with the same uid.
 
-    local: INVITE or REPLY. source: what it is about; its kind stands with it in the column component.
-    Nobody gets more than sharing.notices: what is shared is listed without a notice too. Raises LockFirst.
+    local: INVITE or REPLY. source: what they are about; its kind stands with it in the column component. Nobody gets
+    more than sharing.notices: what is shared is listed without a notice too. A dozen statements for any number. Raises
+    LockFirst.
     """
     if not bodies:
         return
-    found = shares.notifications_of(desk.conn, bodies)
-    for account_id in bodies:
-        if account_id not in found:
-            found[account_id] = shares.make_notifications(desk.conn, account_id, now_s=desk.now_s), 0
+    people = {account_id for _, account_id in bodies}
+    found = stored.notifications_of(desk.conn, people)
+    for account_id in sorted(people - found.keys()):
+        found[account_id] = stored.make_notifications(desk.conn, account_id, now_s=desk.now_s), 0
     ids = [collection.id for collection, _ in found.values()]
     meetings.lock_in_order(desk.conn, ids)
-    old = {record.collection_id: record for record, _ in meetings.by_uid(desk.conn, ids, uid)}
+    there = stored.by_uids(desk.conn, ids, {uid for uid, _ in bodies})
+    old = {(record.uid, record.collection_id): record for record in there}
+    counts = {account_id: count for account_id, (_, count) in found.items()}
     writings = []
-    for account_id, body in bodies.items():
-        collection, count = found[account_id]
-        before = old.get(collection.id)
-        if before is None and count >= desk.config.sharing.notices:
-            continue
+    for (uid, account_id), body in bodies.items():
+        collection, _ = found[account_id]
+        before = old.get((uid, collection.id))
+        if before is None:
+            if counts[account_id] >= desk.config.sharing.notices:
+                continue
+            counts[account_id] += 1
         name = before.name if before is not None else f"{secrets.token_hex(16)}.xml"
         index = ObjectIndex(uid=uid, component=f"{local}/{source.kind}")
         etag = hashlib.sha256(body).hexdigest()[:32]
@@ -190,16 +196,17 @@ def put(desk: Desk, uid: str, local: str, source: Collection, bodies: Mapping[in
     meetings.write_many(desk.conn, writings, now_s=desk.now_s)
 
 
-def find(desk: Desk, uid: str, account_ids: Iterable[int]) -> list[Kept]:
-    """The notices with a uid that these accounts have. Two statements."""
-    by_id = {one.id: (owner, one) for owner, (one, _) in shares.notifications_of(desk.conn, account_ids).items()}
+def find(desk: Desk, uids: Iterable[str], account_ids: Iterable[int]) -> list[Kept]:
+    """The notices with one of these uids that these accounts have. Two statements."""
+    by_id = {one.id: (owner, one) for owner, (one, _) in stored.notifications_of(desk.conn, account_ids).items()}
     return [
         Kept(by_id[record.collection_id][0], by_id[record.collection_id][1], record)
-        for record, _ in meetings.by_uid(desk.conn, by_id, uid)
+        for record in stored.by_uids(desk.conn, by_id, uids)
     ]
 
 
 def drop(desk: Desk, kept: Iterable[Kept]) -> None:
-    """Removes notices."""
-    for one in sorted(kept, key=lambda kept: kept.collection.id):
-        objects.delete_object(desk.conn, one.collection, one.record, now_s=desk.now_s)
+    """Removes notices, in a few statements. Raises LockFirst."""
+    some = [(one.collection, one.record) for one in sorted(kept, key=lambda kept: kept.collection.id)]
+    meetings.lock_in_order(desk.conn, {collection.id for collection, _ in some})
+    stored.remove_many(desk.conn, some, now_s=desk.now_s)

@@ -14,6 +14,7 @@ from dav.sharing.desk import desk_of
 from dav.sharing.people import people
 from dav.xml import ROOT_NAMESPACES, href_element
 from storage import accounts, shares
+from storage.notices import NOTIFICATIONS
 
 if TYPE_CHECKING:
     from dav.context import Ctx, Node
@@ -48,22 +49,38 @@ def _share(ctx: Ctx, node: Node, wishes: tuple[Wish, ...], done: Response) -> Re
     desk = desk_of(ctx)
     named = people(desk, [wish.href for wish in wishes], reader=ctx.account)
     failed: dict[str, str] = {}
+    last: dict[str, Wish] = {}  # what is said of somebody twice is said by the last one
+    there = shares.shares_of(ctx.conn, source.id)
+    gone: dict[int, Share] = {}
     for wish in wishes:
         person = named[wish.href]
-        if not wish.access:
-            before = None if person is None else shares.share_to(ctx.conn, source.id, person.grantee)
-            before = before or _by_address(shares.shares_of(ctx.conn, source.id), wish.href)
-            if before is not None:
-                invite.take(desk, owner, source, before)
-            continue
-        if person is None:
+        if person is not None:
+            last[person.grantee] = wish
+        elif wish.access:
             failed[wish.href] = "Nobody is known by this address."
-            continue
-        gift = invite.Gift(person, wish.access, wish.href, wish.common_name, wish.summary)
-        try:
-            invite.give(desk, owner, source, gift, ask=ctx.config.sharing.accept == "ask")
-        except invite.CannotShare as error:
-            failed[wish.href] = str(error)
+        if not wish.access:
+            before = next((one for one in there if person is not None and one.grantee == person.grantee), None)
+            before = before or _by_address(there, wish.href)
+            if before is not None:
+                gone[before.id] = before
+    given = [wish for wish in last.values() if wish.access]
+    gifts = [
+        invite.Gift(person, wish.access, wish.href, wish.common_name, wish.summary)
+        for wish in given
+        if (person := named[wish.href]) is not None
+    ]
+    kept = {gift.person.grantee for gift in gifts}
+    invite.take_many(desk, owner, source, [share for share in gone.values() if share.grantee not in kept])
+    made = invite.give_many(desk, owner, source, gifts, ask=ctx.config.sharing.accept == "ask")
+    refused = {
+        gift.person.grantee: str(one)
+        for gift, one in zip(gifts, made, strict=True)
+        if isinstance(one, invite.CannotShare)
+    }
+    for wish in wishes:
+        person = named[wish.href]
+        if wish.access and person is not None and person.grantee in refused:
+            failed[wish.href] = refused[person.grantee]
     if not failed:
         return done
     return multistatus([status_response(wish.href, 403 if wish.href in failed else 200) for wish in wishes])
@@ -92,7 +109,7 @@ def resource_reply(ctx: Ctx, node: Node, said: Reply) -> Response:
     """DAV:invite-reply, sent to the notice of the invitation, which goes. After a yes 201 with a Location."""
     access.require(ctx, node, d("write-content"))
     record, owner = node.object, node.owner
-    if record is None or owner is None or node.collection is None or node.collection.kind != shares.NOTIFICATIONS:
+    if record is None or owner is None or node.collection is None or node.collection.kind != NOTIFICATIONS:
         raise DavError(403, detail="This is not answered here.")
     found = _by_key(ctx, owner, record.uid or "") if record.component.startswith(f"{notices.INVITE}/") else None
     if found is None:
@@ -144,9 +161,12 @@ def _offered(ctx: Ctx, who: Account) -> list[tuple[Share, Collection, str]]:
 
 def _answer(ctx: Ctx, who: Account, found: Share, source: Collection, said: Reply, *, keep: bool) -> Collection | None:
     owner = _account(ctx, source.owner_id)
-    return invite.answer(
-        desk_of(ctx), who, owner, source, found, accepted=said.accepted, keep=keep, summary=said.summary
-    )
+    try:
+        return invite.answer(
+            desk_of(ctx), who, owner, source, found, accepted=said.accepted, keep=keep, summary=said.summary
+        )
+    except invite.CannotShare as error:
+        raise DavError(403, detail=str(error)) from None
 
 
 def _account(ctx: Ctx, account_id: int) -> Account:

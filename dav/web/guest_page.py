@@ -6,8 +6,6 @@ import html
 from dataclasses import dataclass
 from datetime import datetime
 
-from babel.dates import format_date, format_skeleton
-
 from dav.ical.tz import Zone, named_zone
 from dav.mail.links import ANSWERS
 from dav.mail.texts import Texts
@@ -122,6 +120,8 @@ def _local(span: Span, zone: Zone | None) -> datetime:
 
 def _leaf(span: Span, zone: Zone | None, texts: Texts) -> str:
     """The leaf of a tear-off calendar: what "When" says in words, for the eye only."""
+    from babel.dates import format_date
+
     day = _local(span, zone)
     month, weekday = (
         str(format_date(day, pattern, locale=texts.locale)).rstrip(".") for pattern in ("LLL", "ccc")
@@ -320,6 +320,8 @@ def _scope(found: Invitation, asked: Asked, texts: Texts, reader: Zone | None) -
 
 def _short(date: Date, texts: Texts, zone: Zone | None) -> str:
     """ "Tue, Dec 1, 2026, 10:00 AM", for one line of a list."""
+    from babel.dates import format_skeleton
+
     at = _local(date.span, zone if zone is not None else date.span.start.zone)
     weekday = str(format_skeleton("E", at, locale=texts.locale))
     day = f"{weekday} {short_day_words(at.date(), texts)}"

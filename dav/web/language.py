@@ -10,9 +10,6 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
-from babel.messages.mofile import write_mo
-from babel.messages.pofile import read_po
-
 from dav.mail.texts import LANGUAGES, Texts, language_of, texts_for
 
 FOLDER = Path(__file__).parent / "locale"
@@ -45,6 +42,9 @@ def _catalog(language: str) -> gettext.NullTranslations:
     shared = texts_for(language).catalog
     if language == "en":
         return shared
+    from babel.messages.mofile import write_mo
+    from babel.messages.pofile import read_po
+
     with (FOLDER / language / "LC_MESSAGES" / f"{DOMAIN}.po").open("rb") as file:
         catalog = read_po(file, locale=language, domain=DOMAIN)
     made = io.BytesIO()

@@ -438,7 +438,7 @@ def test_any_order_of_writes_leaves_what_a_dictionary_would(store: Store, monkey
 
     monkeypatch.setattr(Machine, "fresh", staticmethod(fresh), raising=False)
     run_state_machine_as_test(
-        Machine, settings=effort(12, stateful_step_count=40, report_multiple_bugs=False, phases=[Phase.generate])
+        Machine, settings=effort(20, stateful_step_count=40, report_multiple_bugs=False, phases=[Phase.generate])
     )  # type: ignore[arg-type]
     assert number > 1
     assert list(check(store)) == []

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from lxml import etree
 
@@ -18,7 +18,7 @@ from dav.ical.freebusy import busy_of
 from dav.ical.lines import Component, LineError, read
 from dav.ical.make import utc_seconds, utc_text
 from dav.ical.recur import Limits, calendar_object
-from dav.ical.render import CalendarData, merge_calendars, parse_calendar_data, render
+from dav.ical.render import CalendarData, _Remembered, merge_calendars, parse_calendar_data, render
 from dav.ical.tz import UTC, Zone, named_zone
 from dav.names import CALDAV, c
 
@@ -386,6 +386,94 @@ def test_expansion_stops_at_the_limit_of_instances() -> None:
     assert len(expand(body, "20260303T000000Z", "20270303T000000Z", limits=Limits(instances_max=25))) == 25
 
 
+# ---- what is remembered between two expansions ----
+
+RANGES = [
+    ("20260301T000000Z", "20260401T000000Z"), ("20240501T000000Z", "20240601T000000Z"),
+    ("20060101T000000Z", "20060108T000000Z"), ("19900101T000000Z", "20300101T000000Z"),
+]  # fmt: skip
+OWN_ZONE = """
+BEGIN:VCALENDAR
+BEGIN:VTIMEZONE
+TZID:Ours
+BEGIN:STANDARD
+DTSTART:19700101T000000
+TZOFFSETFROM:+0300
+TZOFFSETTO:+0300
+END:STANDARD
+END:VTIMEZONE
+BEGIN:VEVENT
+UID:ours
+DTSTART;TZID=Ours:20260301T090000
+DURATION:PT1H
+RRULE:FREQ=DAILY
+END:VEVENT
+END:VCALENDAR
+"""
+OBJECTS = [
+    *(rfc(number) for number in range(1, 9)),
+    body_of(OWN_ZONE),
+    event("DTSTART;TZID=Europe/Berlin:20260301T090000", "DURATION:P1DT1H", "RRULE:FREQ=DAILY", "BEGIN:VALARM",
+          "TRIGGER:-PT15M", "END:VALARM"),
+    event("DTSTART;TZID=Europe/Berlin:20260301T090000", "DTEND:20260301T100000", "RRULE:FREQ=WEEKLY;BYDAY=SU,MO"),
+    event("DTSTART;VALUE=DATE:20240501", "RRULE:FREQ=DAILY;COUNT=5", "EXDATE;VALUE=DATE:20240503"),
+    event("DTSTART:20240501T090000", "DTEND:20240501T100000", "RDATE:20240507T090000,20240509T090000"),
+    event("DUE;TZID=Europe/Berlin:20260301T090000", "RRULE:FREQ=DAILY;COUNT=3", name="VTODO"),
+    body_of("\n".join([
+        "BEGIN:VCALENDAR",
+        *component("m", "DTSTART:20260302T100000Z", "DTEND:20260302T110000Z", "RRULE:FREQ=DAILY;COUNT=9"),
+        *component("m", "RECURRENCE-ID;RANGE=THISANDFUTURE:20260304T100000Z", "DTSTART:20260304T150000Z", "SUMMARY:n"),
+        *component("t", "SUMMARY:undated", name="VTODO"),
+        "END:VCALENDAR",
+    ])),
+]  # fmt: skip
+
+
+@pytest.fixture
+def memory(monkeypatch: pytest.MonkeyPatch) -> _Remembered:
+    fresh = _Remembered()
+    monkeypatch.setattr("dav.ical.render._remembered", fresh)
+    return fresh
+
+
+@pytest.mark.parametrize("number", range(len(OBJECTS)))
+def test_a_remembered_object_is_expanded_as_one_that_is_read_anew(memory: _Remembered, number: int) -> None:
+    body, none = OBJECTS[number], Limits(memory_bytes=0)
+    for inner in ("", '<C:comp name="VCALENDAR"><C:comp name="VEVENT"><C:prop name="DTSTART"/></C:comp></C:comp>'):
+        for zone in (UTC, named_zone("America/New_York")):
+            assert zone is not None
+            for start, end in (*RANGES, *RANGES):
+                wanted = inner + span("expand", start, end)
+                anew = show(body, wanted, zone, none)
+                assert len(memory) == 0
+                first, second = show(body, wanted, zone), show(body, wanted, zone)
+                assert first == second == anew
+                memory.clear()
+
+
+def test_a_zone_of_the_objects_own_is_not_remembered(memory: _Remembered) -> None:
+    expand(body_of(OWN_ZONE), *RANGES[0])
+    assert len(memory) == 0
+    expand(rfc(2), *RANGES[2])
+    assert len(memory) == 1
+
+
+def test_memory_of_expansions_is_bounded_and_keeps_what_was_used_last(memory: _Remembered) -> None:
+    bodies = [event(f"SUMMARY:{number}", "DTSTART:20260301T090000Z", "RRULE:FREQ=DAILY") for number in range(40)]
+    limits = Limits(memory_bytes=50_000)
+    for body in bodies:
+        expand(bodies[0], *RANGES[0], limits=limits)
+        expand(body, *RANGES[0], limits=limits)
+        assert memory.weight <= 50_000
+    assert 5 < len(memory) < 20
+    kept = {key[0] for key in memory.keys()}  # noqa: SIM118
+    assert {bodies[0], bodies[-1]} <= kept
+    assert bodies[1] not in kept
+    large = event("DTSTART:20260301T090000Z", "RRULE:FREQ=DAILY", "DESCRIPTION:" + "x" * 20_000)
+    expand(large, "20260301T000000Z", "20260302T000000Z")
+    assert large not in {key[0] for key in memory.keys()}  # noqa: SIM118
+
+
 def test_unreadable_body_is_given_as_it_is() -> None:
     body = b"BEGIN:VCALENDAR\r\nBEGIN:VEVENT\r\nEND:VCALENDAR\r\n"
     wanted = data_of(span("expand", "20260303T000000Z", "20270303T000000Z"))
@@ -431,6 +519,23 @@ def test_merged_calendar_has_every_component_as_stored_and_each_zone_once() -> N
     assert {item.to_bytes() for item in calendar.components} == set(stored)
     assert [line.value for line in calendar.all("VERSION")] == ["2.0"]
     assert len(calendar.all("PRODID")) == 1
+
+
+@pytest.mark.parametrize(
+    "before",
+    ["", "X-NOTE:a line more\r\n", "BEGIN:X-BOX\r\n", "begin:X-BOX\r\n"],
+    ids=["plain", "line", "deep", "lower"],
+)
+@pytest.mark.parametrize("after", ["", " folded\r\n", "X-NOTE:end\r\n"], ids=["plain", "fold", "line"])
+def test_a_zone_that_was_written_is_left_out_again_and_nothing_else(before: str, after: str) -> None:
+    zone = OWN_ZONE[OWN_ZONE.index("BEGIN:VTIMEZONE") : OWN_ZONE.index("BEGIN:VEVENT")].replace("\n", "\r\n")
+    closing = f"END:{before[6:]}" if before[:5] in ("BEGIN", "begin") else ""
+    inner = "".join(f"{line}\r\n" for line in component("two", "SUMMARY:x"))
+    second = f"BEGIN:VCALENDAR\r\n{before}{zone}{after}{closing}{inner}END:VCALENDAR\r\n".encode()
+    alone = [item.to_bytes() for item in merged(second).components if item.name != "VTIMEZONE"]
+    together = merged(body_of(OWN_ZONE), second)
+    assert [item.to_bytes() for item in together.components][2:] == alone
+    assert [item.name for item in together.components].count("VTIMEZONE") == 1
 
 
 def test_name_and_colour_of_a_merged_calendar_cannot_break_out_of_their_lines() -> None:
@@ -482,6 +587,8 @@ _PIECES = st.sampled_from(
 
 
 @given(st.lists(_PIECES, max_size=24), st.booleans())
+@example([b"\r\n", b" ", b"BEGIN:"], True)
+@example([b" ", b"BEGIN:", b"VEVENT", b"\r\n", b"BEGIN:", b"VCALENDAR"], False)
 def test_merging_finds_the_components_that_the_reader_finds(pieces: list[bytes], framed: bool) -> None:
     body = b"".join(pieces)
     if framed:

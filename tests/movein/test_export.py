@@ -19,7 +19,21 @@ from dav.movein.export import export, file_name
 from dav.movein.kernel import Options
 from dav.movein.report import Report
 from dav.movein.source import SourceError
-from storage import accounts, collections, feeds_in, feeds_out, groups, itip, objects, properties, proxies, shares
+from dav.privacy import View, absorb, digest_of
+from dav.provision import provision
+from storage import (
+    accounts,
+    collections,
+    feeds_in,
+    feeds_out,
+    groups,
+    itip,
+    objects,
+    overlays,
+    properties,
+    proxies,
+    shares,
+)
 from storage.blobs import write_blob
 from storage.engine import Store, open_store, transaction
 from storage.meetings import BESIDE
@@ -197,6 +211,108 @@ def test_an_export_goes_into_an_account_of_another_name(here: Here, tmp_path: Pa
     assert len(here.bodies("anna", "calendars", "a:b%2F.json")) == 3
     # Two addresses and one published address belong to the first account.
     assert report.counts["left"] == 3
+
+
+ALARM = "BEGIN:VALARM\r\nACTION:DISPLAY\r\nDESCRIPTION:{}\r\nTRIGGER:-PT5M\r\nEND:VALARM\r\n"
+
+
+def shared_with_bob(here: Here, access: str = "write") -> None:
+    """Alice's calendar with one event, shared with Bob."""
+    with transaction(here.store, write=True) as conn:
+        for name in ("alice", "bob"):
+            if accounts.account_by_name(conn, name) is None:
+                provision(conn, name, now_s=NOW_S)
+    calendar = here.collection("alice", "calendars", "calendar")
+    put(here, calendar, "tea.ics", event("tea"))
+    with transaction(here.store, write=True) as conn:
+        bob = accounts.account_by_name(conn, "bob")
+        assert bob is not None
+        shares.put_share(conn, calendar, bob, access=access, state="accepted", now_s=NOW_S)
+
+
+def own_alarms(here: Here) -> list[bytes]:
+    with transaction(here.store) as conn:
+        return [content for *_, content in overlays.of_account(conn, here.account("bob").id)]
+
+
+def set_own(here: Here, word: str) -> bytes:
+    """Bob keeps an alarm at the event."""
+    calendar = here.collection("alice", "calendars", "calendar")
+    sent = event("tea").replace(b"END:VEVENT", ALARM.format(word).encode() + b"END:VEVENT")
+    with transaction(here.store, write=True) as conn:
+        record = objects.object_by_name(conn, calendar.id, "tea.ics")
+        assert record is not None
+        _, overlay = absorb(sent, event("tea"), View("write", "hidden", "busy", here.account("bob").id))
+        overlays.set_overlay(conn, record.id, here.account("bob").id, digest_of(overlay), overlay)
+    return overlay
+
+
+def test_ones_own_alarms_in_what_others_share_are_exported_and_come_back(
+    here: Here, elsewhere: Here, tmp_path: Path
+) -> None:
+    shared_with_bob(here)
+    overlay = set_own(here, "mine")
+    data = exported(here, "bob")
+    with zipfile.ZipFile(BytesIO(data)) as archive:
+        assert len(archive.read("overlays.jsonl").splitlines()) == 1
+    alone = restored(elsewhere, data, tmp_path)
+    assert any("own alarms" in line for line in alone.lines["left"])  # nobody shares anything there yet
+    shared_with_bob(elsewhere)
+    seq = elsewhere.seq("alice", "calendars", "calendar")
+    again = restored(elsewhere, data, tmp_path)
+    assert "left" not in again.lines
+    assert own_alarms(elsewhere) == [overlay]
+    assert elsewhere.seq("alice", "calendars", "calendar") == seq + 1  # his devices hear of it
+    newer = set_own(elsewhere, "newer")
+    restored(elsewhere, data, tmp_path)
+    assert own_alarms(elsewhere) == [newer]
+
+
+def test_an_account_without_alarms_of_its_own_is_exported_as_before(here: Here) -> None:
+    shared_with_bob(here)
+    with zipfile.ZipFile(BytesIO(exported(here, "bob"))) as archive:
+        assert "overlays.jsonl" not in archive.namelist()
+
+
+@pytest.mark.parametrize(
+    ("line", "access"),
+    [
+        ({}, "write"), ({"owner": "nobody"}, "write"), ({"path": "../x"}, "write"), ({"area": "elsewhere"}, "write"),
+        ({"owner": 7}, "write"), ({"content": None}, "write"), ({"content": "no calendar"}, "write"),
+        ({"content": "\ud800"}, "write"), ({"content": event("tea").decode()}, "write"),
+        ({"uid": "", "name": "x"}, "write"),
+        ({"good": 1}, "read"), ({"good": 1}, "busy"),
+    ],
+)  # fmt: skip
+def test_alarms_in_an_export_that_somebody_else_wrote_are_alarms_or_nothing(
+    here: Here, tmp_path: Path, line: dict[str, Any], access: str
+) -> None:
+    shared_with_bob(here, access)
+    good = {
+        "owner": "alice", "area": "calendars", "path": "calendar", "name": "tea.ics", "uid": "tea",
+        "content": event("tea").decode().replace("END:VEVENT", ALARM.format("x") + "END:VEVENT"),
+    }  # fmt: skip
+    stream = BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("account.json", json.dumps({"davenport": 1, "name": "bob"}))
+        archive.writestr("overlays.jsonl", json.dumps({**good, **line} if line else {}) + "\n[]\n")
+    report = restored(here, stream.getvalue(), tmp_path, into="bob")
+    assert own_alarms(here) == []
+    assert any("own alarms" in one for one in report.lines["left"])
+
+
+def test_of_alarms_in_an_export_only_what_is_personal_is_kept(here: Here, tmp_path: Path) -> None:
+    shared_with_bob(here)
+    stream = BytesIO()
+    text = event("tea").decode().replace("END:VEVENT", ALARM.format("x") + "END:VEVENT")
+    kept = {"owner": "alice", "area": "calendars", "path": "calendar", "name": "tea.ics", "uid": "tea", "content": text}
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("account.json", json.dumps({"davenport": 1, "name": "bob"}))
+        archive.writestr("overlays.jsonl", json.dumps(kept))
+    restored(here, stream.getvalue(), tmp_path, into="bob")
+    (found,) = own_alarms(here)
+    assert b"BEGIN:VALARM" in found
+    assert b"SUMMARY" not in found
 
 
 def test_an_export_of_a_later_format_is_refused(here: Here, tmp_path: Path) -> None:

@@ -199,3 +199,20 @@ def test_what_is_no_file_of_ours_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path / "x.txt", tmp_path / "missing.ics"):
         with pytest.raises(SourceError):
             files.source_of([path], Config(), into="alice")
+
+
+def test_an_old_vcalendar_is_left_out_with_what_to_do_and_not_passed_over(here: Here, tmp_path: Path) -> None:
+    (tmp_path / "phone.vcs").write_bytes(
+        b"BEGIN:VCALENDAR\r\nVERSION:1.0\r\nBEGIN:VEVENT\r\nDTSTART:20050101T100000\r\nRRULE:W1 MO #0\r\n"
+        b"DESCRIPTION;ENCODING=QUOTED-PRINTABLE:a long=0D=0A=\r\ntext\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n"
+    )
+    report = bring(here, tmp_path / "phone.vcs")
+    (line,) = report.lines["left"]
+    assert "vCalendar 1.0" in line
+    assert "iCalendar (.ics)" in line
+
+
+def test_icalendar_under_the_name_of_an_old_vcalendar_is_taken(here: Here, tmp_path: Path) -> None:
+    (tmp_path / "outlook.vcs").write_bytes(event("a"))
+    assert bring(here, tmp_path / "outlook.vcs", collection="calendar").counts["stored"] == 1
+    assert list(here.bodies("alice", "calendars", "calendar")) == ["a.ics"]

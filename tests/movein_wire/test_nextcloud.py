@@ -9,7 +9,7 @@ import pytest
 from dav.auth import passwords
 from dav.movein.nextcloud import nextcloud
 from dav.movein.source import SourceError
-from dav.names import ical
+from dav.names import d, ical
 from storage import groups, proxies
 from storage.engine import transaction
 from storage.movein_db import ForeignDb
@@ -155,6 +155,32 @@ def test_shares_with_people_and_groups_come_over_and_what_has_no_like_is_said(th
     assert "principals/circles/xyz" in said
     assert "contact_birthdays" in said
     assert report.counts["left"] == 3, said
+
+
+def test_sharees_keep_what_they_made_of_a_shared_calendar(there_url: str, here: Here) -> None:
+    there = cloud(there_url)
+    for name, order in (("bob", "7"), ("dora", "no number")):
+        there.add(
+            "oc_properties",
+            *(
+                {
+                    "userid": name, "propertypath": f"calendars/{name}/personal_shared_by_alice", "propertyname": key,
+                    "propertyvalue": value, "valuetype": 1,
+                }
+                for key, value in (
+                    (d("displayname"), f"Alice & {name}"), (ical("calendar-color"), "#112233"),
+                    (ical("calendar-order"), order),
+                )
+            ),
+        )  # fmt: skip
+    with ForeignDb(there_url) as db:
+        here.bring(nextcloud(db))
+    for name in ("bob", "dora"):  # she by a group
+        mount = here.collection(name, "calendars", "personal_shared_by_alice")
+        assert (mount.origin, mount.display_name) == ("shared", f"Alice & {name}")
+        kept = here.properties(name, "calendars", "personal_shared_by_alice")
+        assert "#112233" in kept[ical("calendar-color")]
+        assert (ical("calendar-order") in kept) == (name == "bob")
 
 
 def test_tables_of_an_old_version_and_with_another_prefix_are_read(tmp_path_url: str, here: Here) -> None:

@@ -9,7 +9,7 @@ from dav.movein.report import Report
 from dav.movein.sabre import sabre
 from dav.movein.source import SourceError
 from dav.names import c, ical
-from storage import feeds_in, proxies
+from storage import collections, feeds_in, proxies
 from storage.engine import transaction
 from storage.movein_db import ForeignDb, ForeignDbError
 from tests.movein_wire import tables
@@ -147,6 +147,50 @@ def test_a_shared_calendar_is_one_calendar_and_a_share(there_url: str, here: Her
     origins = [here.collection("bob", "calendars", path).origin for path in here.paths("bob", "calendars")]
     assert origins.count("shared") == 1
     assert origins.count("") == 2  # the first calendar and the task list
+
+
+def mount_of_bob(here: Here) -> str:
+    (path,) = [
+        one for one in here.paths("bob", "calendars") if here.collection("bob", "calendars", one).origin == "shared"
+    ]
+    return path
+
+
+def test_a_sharee_keeps_the_name_the_colour_and_the_place_that_he_gave_it(there_url: str, here: Here) -> None:
+    there = baikal(there_url)
+    there.run(
+        "UPDATE calendarinstances SET calendarcolor = '#00FF00FF', calendarorder = 9, transparent = 0 WHERE access = 3"
+    )
+    with ForeignDb(there_url) as db:
+        here.bring(sabre(db))
+        assert mount_of_bob(here) == "from-alice"
+        mount = here.collection("bob", "calendars", "from-alice")
+        assert (mount.display_name, mount.transparent) == ("Alice's", False)
+        kept = here.properties("bob", "calendars", "from-alice")
+        assert "#00FF00FF" in kept[ical("calendar-color")]
+        assert ">9<" in kept[ical("calendar-order")]
+        assert here.collection("alice", "calendars", "work").display_name == "Work & more"
+        # What he changes here stays at the next run.
+        with transaction(here.store, write=True) as conn:
+            collections.update_collection(conn, mount.id, display_name="Mine now", now_s=1)
+        here.bring(sabre(db))
+    assert here.collection("bob", "calendars", "from-alice").display_name == "Mine now"
+
+
+@pytest.mark.parametrize("name", ["inbox", "a/b", "..", "x" * 5000, "first"])
+def test_a_name_that_cannot_be_the_sharees_here_is_another_one(tmp_path_url: str, here: Here, name: str) -> None:
+    there = baikal(tmp_path_url)
+    there.add(
+        "calendarinstances",
+        {"calendarid": there.add("calendars", {"synctoken": 1, "components": "VEVENT"})[0], "access": 1,
+         "principaluri": "principals/bob", "uri": "first", "displayname": "First"},
+    )  # fmt: skip
+    there.run("UPDATE calendarinstances SET uri = :name WHERE access = 3", name=name)
+    with ForeignDb(tmp_path_url) as db:
+        here.bring(sabre(db))
+    assert mount_of_bob(here) == "work"
+    assert here.collection("bob", "calendars", "work").display_name == "Alice's"
+    assert here.collection("bob", "calendars", "first").origin == ""
 
 
 @pytest.mark.parametrize(("invited", "state"), [(1, "pending"), (3, "declined")])

@@ -11,8 +11,6 @@ import pytest
 from dav import provision
 from dav.auth import passwords
 from dav.config import Config, DatabaseConfig
-from dav.version import VERSION
-from storage import migrate
 from storage.engine import Store, transaction
 from storage.records import Account
 
@@ -26,9 +24,9 @@ def config(tmp_path: Path) -> Config:
 
 
 @pytest.fixture
-def store(config: Config) -> Iterator[Store]:
+def store(config: Config, sqlite_url: str) -> Iterator[Store]:
+    assert config.database.url == sqlite_url
     store = provision.open_store(config)
-    migrate.upgrade(store, version=VERSION)
     yield store
     store.close()
 

@@ -14,9 +14,8 @@ from dav import cli, cli_mail, provision
 from dav import config as settings
 from dav.mail import links
 from dav.scheduling.model import read_object
-from dav.version import VERSION
 from dav.web import free_busy
-from storage import accounts, audit, freebusy, migrate, outbound, proxies
+from storage import accounts, audit, freebusy, outbound, proxies
 from storage.engine import Store, open_store, transaction
 from storage.records import NewOutgoing
 from tests.dsl import Server, event
@@ -25,14 +24,13 @@ CALENDAR = b"BEGIN:VCALENDAR\r\nMETHOD:REQUEST\r\nBEGIN:VEVENT\r\nSUMMARY:T\x1b[
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+def store(tmp_path: Path, sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     monkeypatch.chdir(tmp_path)
     for name in [name for name in os.environ if name.startswith("DAVENPORT_")]:
         monkeypatch.delenv(name)
     (tmp_path / "config.ini").write_text("[log]\nlevel = error\n[server]\npublic_url = https://dav.example.org\n")
     mask = os.umask(0o022)
-    store = open_store(f"sqlite:///{tmp_path}/davenport.db", blob_dir=tmp_path / "davenport.files")
-    migrate.upgrade(store, version=VERSION)
+    store = open_store(sqlite_url, blob_dir=tmp_path / "davenport.files")
     with transaction(store, write=True) as conn:
         for name in ("alice@example.org", "bob@example.org"):
             provision.provision(conn, name, now_s=int(time.time()))

@@ -10,21 +10,19 @@ from pathlib import Path
 import pytest
 
 from dav import cli, provision
-from dav.version import VERSION
-from storage import accounts, audit, collections, migrate, outbound, shares
+from storage import accounts, audit, collections, outbound, shares
 from storage.engine import Store, open_store, transaction
 
 ALICE, BOB, TEAM = "alice@example.org", "bob@example.org", "team@example.org"
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+def store(tmp_path: Path, sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     monkeypatch.chdir(tmp_path)
     for name in [name for name in os.environ if name.startswith("DAVENPORT_")]:
         monkeypatch.delenv(name)
     (tmp_path / "config.ini").write_text("[log]\nlevel = error\n")
-    store = open_store(f"sqlite:///{tmp_path}/davenport.db", blob_dir=tmp_path / "davenport.files")
-    migrate.upgrade(store, version=VERSION)
+    store = open_store(sqlite_url, blob_dir=tmp_path / "davenport.files")
     with transaction(store, write=True) as conn:
         for name in (ALICE, BOB):
             provision.provision(conn, name, now_s=int(time.time()))
@@ -200,3 +198,15 @@ def test_somebody_elsewhere_is_sent_a_link_where_mail_goes_out(
     with transaction(store) as conn:
         (row,) = outbound.list_outgoing(conn, limit=10)
     assert row.state == "dropped"
+
+
+def test_a_full_home_is_asked_first_and_told_when_it_says_yes(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.ini").write_text("[log]\nlevel = error\n[sharing]\nmounts = 1\n")
+    assert run("share", "add", f"{ALICE}/calendar", BOB) == 0
+    assert run("share", "add", f"{ALICE}/tasks", BOB) == 0
+    assert "they are asked first" in capsys.readouterr().out
+    assert run("share", "accept", f"{ALICE}/tasks", BOB) != 0
+    assert "1 shared collections in the home already" in capsys.readouterr().err
+    assert len(mounts(store)) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from pathlib import Path
 
 import pytest
@@ -26,17 +27,24 @@ DOORS = {
     "vobject": {"dav/ical/make.py", "dav/vcard.py"},
     "radicale": {"dav/movein/radicale.py"},
 }
+CLOCKS = ("time.time", "datetime.now", "datetime.utcnow", "datetime.datetime.now", "date.today")
 
 
-def imported_roots(source: str) -> set[str]:
-    """Top-level names of every import in a module, nested ones too."""
-    roots = set()
-    for node in ast.walk(ast.parse(source)):
+@functools.cache
+def facts(path: Path) -> tuple[frozenset[str], tuple[int, ...]]:
+    """(top-level names of every import in a module, nested ones too; where it asks for the time).
+
+    Once for all tests: reading the syntax is most of their time.
+    """
+    roots, clocks = set(), []
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             roots |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
             roots.add((node.module or "").split(".")[0])
-    return roots
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in CLOCKS:
+            clocks.append(node.lineno)
+    return frozenset(roots), tuple(clocks)
 
 
 def sources(package: str) -> list[Path]:
@@ -49,7 +57,7 @@ def test_a_room_imports_nothing_of_the_other_s_trade(package: str) -> None:
     wrong = {
         path.relative_to(ROOT).as_posix(): found
         for path in sources(package)
-        if (found := imported_roots(path.read_text("utf-8")) & FORBIDDEN[package])
+        if (found := facts(path)[0] & FORBIDDEN[package])
     }
     assert wrong == {}
 
@@ -58,7 +66,7 @@ def test_packages_with_one_door_are_imported_there_only() -> None:
     wrong = []
     for path in [*sources("dav"), *sources("storage")]:
         name = path.relative_to(ROOT).as_posix()
-        roots = imported_roots(path.read_text("utf-8"))
+        roots = facts(path)[0]
         wrong += [(name, package) for package, doors in DOORS.items() if package in roots and name not in doors]
     assert wrong == []
 
@@ -68,17 +76,10 @@ def test_no_module_makes_its_own_clock() -> None:
     # put.py: the horizon of the index is a hint that needs no agreed time. tz.py: which rules of a zone are today's.
     allowed = {"put.py", "tz.py", "app.py", "worker.py", "cli_kit.py", "serve.py", "firstrun.py", "jobs.py"}
     allowed |= {"inbound.py", "imapwatch.py"}  # mail comes in outside of any request
-    wrong = []
-    for path in sources("dav"):
-        if path.name in allowed:
-            continue
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) in (
-                "time.time",
-                "datetime.now",
-                "datetime.utcnow",
-                "datetime.datetime.now",
-                "date.today",
-            ):
-                wrong.append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line}"
+        for path in sources("dav")
+        if path.name not in allowed
+        for line in facts(path)[1]
+    ]
     assert wrong == []

@@ -180,7 +180,8 @@ def test_a_fresh_folder_becomes_a_server_with_an_account_and_nothing_it_does_not
 
 def test_what_only_a_migration_needs_is_not_in_a_server_s_memory() -> None:
     script = (
-        "import sys; from dav import serve; serve.preload(); print(sorted({n.partition('.')[0] for n in sys.modules}))"
+        "import sys; from dav import serve; from dav.config import Config; serve.preload(Config());"
+        "print(sorted({n.partition('.')[0] for n in sys.modules}))"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = set(re.findall(r"'(\w+)'", done.stdout))
@@ -202,6 +203,39 @@ def test_workers_share_the_port_are_replaced_and_end_together(start: Callable[..
     assert server.stop() == 0
     assert not any(is_there(pid) for pid in now)
     assert f"worker {victim} ended with status -9" in server.errors()
+
+
+def test_no_worker_gives_an_answer_that_a_commit_of_another_has_made_old(
+    start: Callable[..., Server], store: Store, alice: Account
+) -> None:
+    server = start(DAVENPORT_SERVER_WORKERS="2")  # over the database of the fixture, which is in the same folder
+    path = f"/dav/calendars/{alice.name}/calendar/"
+    body = b'<propfind xmlns="DAV:"><prop><sync-token/></prop></propfind>'
+    given = basic(alice.name, PASSWORD)
+    with contextlib.ExitStack() as stack:
+        # Connections are spread over the workers, and each stays with its own.
+        connections = [
+            stack.enter_context(contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port, PATIENCE_S)))
+            for _ in range(6)
+        ]
+
+        def ask(connection: http.client.HTTPConnection, method: str, path: str, body: bytes, **more: str) -> bytes:
+            connection.request(method, path, body, {**given, **more})
+            answer = connection.getresponse()
+            data = answer.read()
+            assert answer.status in (201, 204, 207), data
+            return data
+
+        seen: set[bytes] = set()
+        for number in range(25):
+            writer = connections[number % len(connections)]
+            event = EVENT.replace("UID:1", f"UID:{number}").encode()
+            ask(writer, "PUT", f"{path}{number}.ics", event, **{"Content-Type": "text/calendar"})
+            answers = {ask(one, "PROPFIND", path, body, Depth="0") for one in connections for _ in range(2)}
+            assert len(answers) == 1
+            assert not answers & seen
+            seen |= answers
+    assert server.stop() == 0
 
 
 def test_workers_end_when_the_supervisor_is_killed(start: Callable[..., Server]) -> None:

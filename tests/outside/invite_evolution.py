@@ -8,45 +8,12 @@ one, same password. Covers: what `invite_thunderbird.py` does.
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 import sys
-import tempfile
 import time
 
+from programs import in_own_session, run_evolution
 
-def outer() -> int:
-    """Starts the inner run, with Debian's Python, which has the library."""
-    if not shutil.which("dbus-run-session"):
-        print("SKIP evolution: dbus-run-session is not installed (Debian: dbus)", file=sys.stderr)
-        return 77
-    home = tempfile.mkdtemp(prefix="davclient-")
-    env = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.lower().endswith("_proxy") and name not in ("DBUS_SESSION_BUS_ADDRESS", "DISPLAY")
-    }
-    env |= {
-        "HOME": home, "XDG_CONFIG_HOME": f"{home}/config", "XDG_DATA_HOME": f"{home}/data",
-        "XDG_CACHE_HOME": f"{home}/cache", "XDG_RUNTIME_DIR": f"{home}/run", "GSETTINGS_BACKEND": "memory",
-        "GIO_USE_NETWORK_MONITOR": "base", "GTK_USE_PORTAL": "0", "DAVCLIENT_INNER": "1", "TZ": "Europe/Madrid",
-        "LC_ALL": "C.UTF-8", "PYTHONUNBUFFERED": "1",
-    }  # fmt: skip
-    os.mkdir(f"{home}/run", 0o700)
-    with open(f"{home}/log", "wb") as log:
-        status = subprocess.call(
-            ["dbus-run-session", "--", "/usr/bin/python3", os.path.abspath(__file__)], env=env, stderr=log
-        )
-    with open(f"{home}/log", encoding="utf-8", errors="replace") as told:
-        for line in told:
-            if line.startswith(("FAIL", "SKIP", "Traceback", "  ")):
-                sys.stderr.write(line)
-    shutil.rmtree(home, ignore_errors=True)
-    return status
-
-
-if not os.environ.get("DAVCLIENT_INNER"):
-    sys.exit(outer())
+in_own_session(__file__)
 
 sys.path.insert(0, os.environ["CLIENTS"])
 import davprobe  # noqa: E402
@@ -174,19 +141,5 @@ def flow(registry: EDataServer.SourceRegistry) -> None:
     wait_for(client, "the answer in Evolution", f"own-{UID}", THEM, {"partstat": "TENTATIVE"})
 
 
-def main() -> int:
-    try:
-        registry = EDataServer.SourceRegistry.new_sync(None)
-        shared.answer_passwords(registry)
-        flow(registry)
-    except (davprobe.Failure, GLib.Error) as problem:
-        print(f"FAIL evolution ({shared.state['step']}): {problem}", file=sys.stderr)
-        return 1
-    print(f"PASS evolution ({time.time() - shared.START:.1f} s)")
-    return 0
-
-
 if __name__ == "__main__":
-    code = main()
-    sys.stdout.flush()
-    os._exit(code)
+    run_evolution(shared, flow, (davprobe.Failure, GLib.Error))

@@ -9,14 +9,13 @@ buttons do, the organizer sees both, a new time asks anew, a cancelled meeting; 
 from __future__ import annotations
 
 import os
-import shutil
 import sys
-import tempfile
 import time
 
 sys.path.insert(0, os.environ["CLIENTS"])
 import davprobe
 import thunderbird as shared
+from programs import run_thunderbird
 
 OTHER = davprobe.Probe(user=os.environ["DAV_USER2"], password=os.environ["DAV_PASSWORD"])
 ME, THEM = os.environ["DAV_USER"], os.environ["DAV_USER2"]
@@ -112,24 +111,5 @@ def flow(tb: shared.Thunderbird) -> None:
              mine, f"own-{UID}", THEM, want=lambda v: v == "TENTATIVE")  # fmt: skip
 
 
-def main() -> int:
-    folder = tempfile.mkdtemp(prefix="davclient-")
-    tb = shared.Thunderbird(folder)
-    status = 0
-    try:
-        flow(tb)
-    except Exception as problem:
-        print(f"FAIL thunderbird ({shared.state['step']}): {problem}", file=sys.stderr)
-        if os.path.exists(tb.log):
-            with open(tb.log, encoding="utf-8", errors="replace") as log:
-                print("".join(f"   log: {line[:300]}\n" for line in log.read().splitlines()[-12:]), file=sys.stderr)
-        status = 1
-    tb.stop()
-    shutil.rmtree(folder, ignore_errors=True)
-    if not status:
-        print(f"PASS thunderbird ({time.time() - shared.START:.1f} s)")
-    return status
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    run_thunderbird(shared, flow)

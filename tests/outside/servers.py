@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import http.client
 import os
 import signal
@@ -12,6 +13,13 @@ import sys
 import time
 from pathlib import Path
 from urllib.parse import unquote
+
+from dav import provision
+from dav.auth import passwords
+from dav.config import load
+from dav.version import VERSION
+from storage.engine import transaction
+from storage.migrate import upgrade
 
 from .wire import Dav
 
@@ -24,6 +32,12 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@functools.cache
+def password_hash() -> str:
+    """The hash of PASSWORD as the server makes it, once for all accounts of this process."""
+    return passwords.hash_password(PASSWORD)
 
 
 def clean_environment() -> dict[str, str]:
@@ -77,35 +91,25 @@ class Server:
         return self
 
     def account(self, name: str) -> Dav:
-        """An account of that name, made when it is new by the command line, as an administrator would."""
+        """An account of that name, made when it is new.
+
+        In the store itself, as `davenport account add` does it: a process for each took longer than many a test.
+        """
         if name not in self._made:
-            made = subprocess.run(
-                self.command("account", "add", name, "--password-stdin"),
-                input=f"{PASSWORD}\n",
-                capture_output=True,
-                text=True,
-                cwd=ROOT,
-                env=clean_environment(),
-                timeout=60,
-                check=False,
-            )
-            assert made.returncode == 0, made.stdout + made.stderr
+            store = provision.open_store(load(str(self.config), {}))
+            try:
+                upgrade(store, version=VERSION)
+                with transaction(store, write=True) as conn:
+                    provision.provision(conn, name, password_hash=password_hash(), now_s=int(time.time()))
+            finally:
+                store.close()
             self._made[name] = Dav(self.base, name, PASSWORD)
         return self._made[name]
 
     def pids(self) -> list[int]:
         """The server's processes: the one started and its descendants."""
         assert self.process is not None
-        found, queue = [], [self.process.pid]
-        while queue:
-            pid = queue.pop()
-            found.append(pid)
-            for children in Path(f"/proc/{pid}/task").glob("*/children"):
-                try:
-                    queue += [int(child) for child in children.read_text().split()]
-                except OSError:
-                    continue
-        return found
+        return processes_below(self.process.pid)
 
     def rss_mib(self) -> float:
         """Resident memory of the largest process, in MiB."""
@@ -210,6 +214,20 @@ def wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
         finally:
             connection.close()
     raise AssertionError(f"no answer on port {port} after {START_S} s:\n{log.read_text(errors='replace')[-4000:]}")
+
+
+def processes_below(root: int) -> list[int]:
+    """A process and its descendants."""
+    found, queue = [], [root]
+    while queue:
+        pid = queue.pop()
+        found.append(pid)
+        for children in Path(f"/proc/{pid}/task").glob("*/children"):
+            try:
+                queue += [int(child) for child in children.read_text().split()]
+            except OSError:
+                continue
+    return found
 
 
 def _status_kib(pid: int, key: str) -> int:

@@ -6,13 +6,12 @@ Uses the shared script `thunderbird.py` for starting the program and talking to 
 from __future__ import annotations
 
 import os
-import shutil
 import sys
-import tempfile
 
 sys.path.insert(0, os.environ["CLIENTS"])
 import davprobe
 import thunderbird as shared
+from programs import run_thunderbird
 from shared_scene import ME, OTHER, READ_ONLY, SCENE, TEAM, THEIRS, alarms, etags, rewrite, same, take_down
 
 RUN = shared.RUN
@@ -132,24 +131,5 @@ def flow(tb: shared.Thunderbird) -> None:
     tb.until("what is there", shared.TITLES, TEAM, True, want=lambda v: v == titles)
 
 
-def main() -> int:
-    folder = tempfile.mkdtemp(prefix="davclient-")
-    tb = shared.Thunderbird(folder)
-    status = 0
-    try:
-        flow(tb)
-    except Exception as problem:
-        print(f"FAIL thunderbird ({shared.state['step']}): {problem}", file=sys.stderr)
-        if os.path.exists(tb.log):
-            with open(tb.log, encoding="utf-8", errors="replace") as log:
-                print("".join(f"   log: {line[:300]}\n" for line in log.read().splitlines()[-12:]), file=sys.stderr)
-        status = 1
-    tb.stop()
-    shutil.rmtree(folder, ignore_errors=True)
-    if not status:
-        print(f"PASS thunderbird ({shared.time.time() - shared.START:.1f} s)")
-    return status
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    run_thunderbird(shared, flow)

@@ -326,6 +326,7 @@ def test_workers_fetch_what_is_due_once_and_a_client_sees_it_as_read_only(
     assert one.account.delete(one.path).status == 204
 
 
+@pytest.mark.usefixtures("ahead")
 def test_a_large_calendar_is_read_while_others_are_served(nginx: Nginx, follow: Follow, following: Server) -> None:
     nginx.write("large.ics", club(8000))
     asker = following.account("asker@example.com")

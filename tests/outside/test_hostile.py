@@ -64,7 +64,7 @@ def bob(server: Server) -> Dav:
 
 
 @pytest.fixture(autouse=True)
-def others_are_served(server: Server, bob: Dav) -> Iterator[None]:
+def others_are_served(server: Server, bob: Dav, ahead: None) -> Iterator[None]:
     """During and after whatever a test does, another account is served at once and the memory stays within bounds."""
     place = f"{bob.home()}quiet/"
     if bob.propfind(place, "<D:resourcetype/>").status == 404:

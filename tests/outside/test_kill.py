@@ -17,7 +17,7 @@ import pytest
 from .servers import Server
 from .wire import D, Dav, event, items
 
-MOMENTS = int(os.environ.get("DAVENPORT_KILLS", "12"))
+MOMENTS = int(os.environ.get("DAVENPORT_KILLS", "30"))
 WRITERS = 4
 
 

@@ -216,6 +216,7 @@ def p95_ms(taken: list[float]) -> float:
     return statistics.quantiles(taken, n=20)[-1] * 1000
 
 
+@pytest.mark.usefixtures("ahead")
 @pytest.mark.timeout(240)
 def test_two_hundred_sign_ins_that_take_ten_seconds_do_not_slow_the_others(
     up: MailServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -256,6 +257,7 @@ def test_two_hundred_sign_ins_that_take_ten_seconds_do_not_slow_the_others(
         server.stop()
 
 
+@pytest.mark.usefixtures("ahead")
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("way", ["dovecot", "imap"])
 def test_three_hundred_wrong_passwords_at_once_leave_the_owner_alone(

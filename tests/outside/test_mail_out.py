@@ -301,6 +301,7 @@ def test_greylisting_is_waited_for(mail: MailServer, server: Server, anna: Dav) 
     until(lambda: status_of(anna, uid, dora) == "1.1", "no 1.1", mail, server)
 
 
+@pytest.mark.usefixtures("ahead")
 def test_nobody_waits_while_the_mail_server_is_away_and_nothing_is_lost_or_doubled(
     mail: MailServer, server: Server, anna: Dav
 ) -> None:
@@ -413,6 +414,7 @@ def _uids_in(mail: MailServer, name: str) -> set[str]:
     return {_uid_of(message) for message in inbox(mail, name)}
 
 
+@pytest.mark.usefixtures("ahead")
 def test_mails_a_second(
     mail: MailServer, server: Server, anna: Dav, record_property: Callable[[str, object], None]
 ) -> None:

@@ -12,8 +12,6 @@ import contextlib
 import http.server
 import io
 import json
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,11 +22,10 @@ from dav import cli
 from tests.feeds.feedtext import calendar as feed_calendar
 from tests.feeds.feedtext import event as feed_event
 
-from .conftest import missing
-from .servers import PASSWORD, Server, clean_environment
+from .programs import run_script
+from .servers import Server
 from .wire import CS, VCF, XMLNS, D, Dav, card, event, items
 
-SCRIPTS = Path(__file__).parent
 ALARM = ("BEGIN:VALARM", "ACTION:DISPLAY", "DESCRIPTION:Go", "TRIGGER:-PT15M", "END:VALARM")
 # Program → (settings of [sharing], what is seen of the owner's private and confidential event).
 PROGRAMS = {
@@ -149,30 +146,5 @@ def test_a_program_works_with_what_others_share_and_sees_what_it_may_only_read(
 ) -> None:
     owner, sharee = (server.account(f"{who}@example.com") for who in ("olga", "sam"))
     scene = set_scene(server, owner, sharee, feed) | {"seen": PROGRAMS[name][1]}
-    run = subprocess.run(
-        [sys.executable, str(SCRIPTS / f"shared_{name}.py")],
-        env=clean_environment()
-        | {
-            "CLIENTS": str(material / "clients"),
-            "DAV_URL": server.base,
-            "DAV_USER": sharee.user,
-            "DAV_USER2": owner.user,
-            "DAV_PASSWORD": PASSWORD,
-            "SCENE": json.dumps(scene),
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "TMPDIR": "/tmp",  # D-Bus wants short paths
-        },
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        timeout=280,
-        check=False,
-    )
-    told = run.stdout[-6000:] + run.stderr[-6000:]
-    if run.returncode == 77:
-        missing(told.strip().splitlines()[-1])
-    if run.returncode != 0:
-        told += "\n".join(["", *server.log_text().splitlines()[-60:]])
-    assert run.returncode == 0, told
-    assert f"PASS {name}" in run.stdout, told
+    environment = {"DAV_USER": sharee.user, "DAV_USER2": owner.user, "SCENE": json.dumps(scene)}
+    run_script(f"shared_{name}", server, material, environment)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from dav.config import Config
+from dav.config import Config, SharingConfig
 from dav.context import Ctx, Request
 from dav.errors import DavError
 from dav.methods import METHODS
@@ -474,7 +474,7 @@ def test_a_delegate_finds_the_calendars_and_the_inbox_of_his_principal(world: Ma
 
 
 def test_a_delegate_makes_and_removes_calendars_only_when_he_may_write(world: Make) -> None:
-    here = world("delegate", "reader")
+    here = world("delegate", "reader", config=replace(Config(), sharing=SharingConfig(delegates_see_private=True)))
     assert here.clients["reader"].mkcalendar("/dav/calendars/alice/new/").status == 403
     assert here.clients["delegate"].mkcalendar("/dav/calendars/alice/new/").status == 201
     assert here.clients["reader"].delete("/dav/calendars/alice/new/").status == 403

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import gzip
 import re
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from dav.config import FeedsConfig
+from dav.feeds.publish import Door
 from dav.names import cs
 from storage import accounts, collections, feeds_out, properties
 from storage.engine import transaction
+from storage.errors import StoreBusy
 from storage.records import Collection, Feed
 from tests.dsl import Answer, Client, card, element, event, task
 from tests.protocol.conftest import Serve
@@ -308,6 +315,78 @@ def test_what_is_kept_ready_is_bounded(serve: Serve) -> None:
     ready = server.app.feeds.ready
     assert 0 < sum(map(len, ready._kept.values())) == ready._size <= 8000
     assert len(ready._kept) < len(feeds) or ready._size < 8000
+
+
+def many_at_once(alice: Client, feed: Feed, count: int) -> list[Answer]:
+    server = alice.server
+    encodings = ["gzip" if number % 2 else "identity" for number in range(count)]
+    return server.together(
+        *(
+            alice.anonymous().prepare("GET", f"/feeds/{feed.secret}.ics", accept_encoding=encoding)
+            for encoding in encodings
+        )
+    )
+
+
+def test_a_feed_that_many_ask_for_at_once_is_made_once(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    alice = serve().account("alice")
+    for number in range(20):
+        put(alice, f"{number}.ics", event(f"u{number}"))
+    feed = publish(alice)
+    made: list[str] = []
+    make = Door.make
+
+    def slowly(self: Door, conn: Any, found: Any) -> Iterator[bytes]:
+        made.append(found.feed.secret)
+        time.sleep(0.1)
+        return make(self, conn, found)
+
+    monkeypatch.setattr(Door, "make", slowly)
+    answers = many_at_once(alice, feed, 20)
+    assert {answer.status for answer in answers} == {200}
+    bodies = {gzip.decompress(one.body) if one.headers.get("content-encoding") else one.body for one in answers}
+    assert len(bodies) == 1
+    assert made == [feed.secret]
+    put(alice, "more.ics", event("more"))
+    many_at_once(alice, feed, 20)
+    assert len(made) == 2
+
+
+def test_what_is_too_large_to_be_kept_is_made_for_each(serve: Serve) -> None:
+    alice = serve(feeds=FeedsConfig(published_memory=0)).account("alice")
+    for number in range(5):
+        put(alice, f"{number}.ics", event(f"u{number}"))
+    answers = many_at_once(alice, publish(alice), 8)
+    assert [answer.status for answer in answers] == [200] * 8
+    assert alice.server.app.feeds.ready._making == {}
+
+
+def test_nobody_waits_for_a_maker_that_fails_or_goes_away(alice: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    door = alice.server.app.feeds
+    failed, waiting = threading.Event(), threading.Event()
+
+    def make(self: Door, conn: Any, found: Any) -> Iterator[bytes]:
+        if not failed.is_set():
+            assert waiting.wait(10)
+            failed.set()
+            raise StoreBusy("the first one, in vain")
+        return iter((b"whole",))
+
+    monkeypatch.setattr(Door, "make", make)
+    conn: Any = None
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(lambda: list(door._packed(conn, "key", conn)))
+        while "key" not in door.ready._making:
+            time.sleep(0.001)
+        second = pool.submit(lambda: list(door._packed(conn, "key", conn)))
+        waiting.set()
+        assert isinstance(first.exception(10), StoreBusy)
+        assert gzip.decompress(b"".join(second.result(10))) == b"whole"
+    gone = door._packed(conn, "other", conn)
+    next(gone)
+    gone.close()  # its client closed the connection
+    assert door.ready._making == {}
+    assert door.ready.get("other") is not None
 
 
 # ---- who may not -------------------------------------------------------------------------------------------------

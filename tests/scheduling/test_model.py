@@ -80,11 +80,12 @@ def test_without_a_series_the_key_is_what_is_written(line: str, key: str) -> Non
     assert found.start is None
 
 
-def test_of_two_parts_for_one_instance_the_first_counts() -> None:
+def test_of_two_parts_for_one_instance_the_later_counts_and_of_two_series_the_first() -> None:
     one = "RECURRENCE-ID:20260119T090000Z\nSUMMARY:one"
-    found = obj(SERIES, one, one.replace("one", "two"), SERIES)
+    found = obj(SERIES, one, one.replace("one", "two"), f"{SERIES}\nSUMMARY:again")
     assert len(found.parts) == 2
-    assert found.parts["20260119T090000Z"].value("SUMMARY") == "one"
+    assert found.parts["20260119T090000Z"].value("SUMMARY") == "two"
+    assert found.parts[MASTER] is found.obj.components[0]
     assert len(found.obj.components) == 4
 
 

@@ -23,8 +23,10 @@ from storage import (
     links,
     locks,
     meetings,
+    notices,
     objects,
     outbound,
+    overlays,
     properties,
     proxies,
     purge,
@@ -36,13 +38,13 @@ from tests.storage.kit import NOW_S, make_collection
 
 MODULES = (
     accounts, blobs, collections, derived, feeds_in, feeds_out, freebusy, groups, inbound, itip, links, locks, meetings,
-    objects, outbound, properties, proxies, purge, shares,
+    notices, objects, outbound, overlays, properties, proxies, purge, shares,
 )  # fmt: skip
 ARRAYS = {"names", "ids", "line", "keys", "owners"}
-# Searching all accounts for a text looks at all of them, and emptying inboxes once a day at all collections.
+# Searching all accounts for a text looks at all of them.
 # The job that looks for subscriptions of Apple's programs does too, with its setting.
 # So do the lists of all shares and of all groups, which an administrator asks for, and the job that compares groups.
-MAY_SCAN = {"accounts._SEARCH", "objects._UNCLASSIFIED", "meetings._OLD_ITEMS", "shares._LIST", "groups._LIST"}
+MAY_SCAN = {"accounts._SEARCH", "objects._UNCLASSIFIED", "shares._LIST", "groups._LIST"}
 MAY_SCAN |= {"feeds_in._SUBSCRIBED", "feeds_in._WITH", "groups._ALL"}
 # What a statement has found before, and then looks through.
 FOUND = {"above", "acting", "chosen", "down", "inside", "pairs", "said", "up"}
@@ -89,7 +91,14 @@ def test_no_statement_scans_a_table(sqlite_store: Store) -> None:
     ("statement", "steps"),
     [
         *(
-            (statement, ["SEARCH objects USING INTEGER PRIMARY KEY", *["SEARCH instances USING PRIMARY KEY"] * 4])
+            (
+                statement,
+                [
+                    "SEARCH objects USING INTEGER PRIMARY KEY",
+                    *["SEARCH instances USING PRIMARY KEY (collection_id=? AND bucket=? AND sort_s>"] * 4,
+                    *["SEARCH runs USING PRIMARY KEY (collection_id=? AND floating=? AND first_s>? AND first_s<?)"] * 2,
+                ],
+            )
             for statement in objects._IN_RANGE.values()
         ),
         *(
@@ -104,7 +113,14 @@ def test_no_statement_scans_a_table(sqlite_store: Store) -> None:
             for statement in objects._OUT_OF_REACH.values()
         ),
         *(
-            (statement, ["SEARCH objects USING INDEX ix_objects_bounds", "SEARCH instances USING COVERING"])
+            (
+                statement,
+                [
+                    "SEARCH objects USING INDEX ix_objects_bounds",
+                    "SEARCH instances USING COVERING",
+                    "SEARCH runs USING COVERING",
+                ],
+            )
             for statement in objects._BY_BOUNDS_VEVENT.values()
         ),
         *(
@@ -151,6 +167,7 @@ def test_no_statement_scans_a_table(sqlite_store: Store) -> None:
             [
                 "SEARCH objects USING INDEX ux_objects_name (collection_id=? AND name=?)",
                 "SEARCH objects USING INDEX ux_objects_uid (collection_id=? AND uid=?)",
+                "SEARCH tombstones USING PRIMARY KEY (collection_id=? AND name=?)",
             ],
         ),
         (objects._BY_NAMES, ["SEARCH objects USING INDEX ux_objects_name (collection_id=? AND name=?)"]),
@@ -207,7 +224,10 @@ def test_no_statement_scans_a_table(sqlite_store: Store) -> None:
                 "SEARCH addresses USING INDEX ix_addresses_account_id",
             ],
         ),
-        (locks._COVERING, ["SEARCH locks USING INDEX ix_locks_path (owner_id=? AND area=? AND path=?)"]),
+        *(
+            (statement, ["SEARCH locks USING INDEX ix_locks_path (owner_id=? AND area=? AND path=?)"])
+            for statement in (locks._ON_LINE, locks._ON_SHORT_LINE)
+        ),
         (locks._BELOW, ["SEARCH locks USING INDEX ix_locks_path (owner_id=? AND area=? AND path>? AND path<?)"]),
     ],
 )

@@ -8,8 +8,8 @@ import pytest
 
 from storage import objects
 from storage.engine import Store, transaction
-from storage.objects import SHORT_MAX_S
 from storage.records import BEGINLESS, ENDLESS, Collection, Instance, ObjectIndex
+from storage.timeindex import SHORT_MAX_S
 from tests.storage.kit import DAY_S, NOW_S, event, put
 
 HOUR_S = 3600
@@ -45,13 +45,20 @@ def random_index(chance: random.Random, uid: str) -> ObjectIndex:
     for _ in range(chance.choice((0, 1, 1, 1, 2, 8))):
         start = NOW_S + chance.randrange(-20, 20) * 6 * HOUR_S
         length = chance.choice((0, 1, HOUR_S, DAY_S, SHORT_MAX_S, SHORT_MAX_S + 1, 9 * DAY_S))
-        instances.append(Instance(start, start + length, floating, chance.randrange(4)))
+        busy = chance.randrange(4)
+        instances.append(Instance(start, start + length, floating, busy))
+        if chance.random() < 0.4:  # and so on at equal steps
+            step = chance.choice((1, 3 * HOUR_S, DAY_S, 7 * DAY_S, 100 * DAY_S))
+            for number in range(1, chance.choice((2, 3, 5, 40))):
+                if number != 4:
+                    instances.append(Instance(start + number * step, start + number * step + length, floating, busy))
     known = {(one.start_s, one.end_s): one for one in instances}  # one busy state a period
     instances = list(known.values())
     margin = 14 * HOUR_S if floating else 0
     first = min((one.start_s for one in instances), default=0) - margin
     last = max((one.end_s for one in instances), default=0) + margin
     changes: dict[str, object] = {"first_s": first, "last_s": last, "exact": bool(instances) and not floating}
+    recurs = len(instances) > 1
     if chance.random() < 0.3:  # endless, indexed only in part
         changes = {
             "first_s": first,
@@ -62,7 +69,7 @@ def random_index(chance: random.Random, uid: str) -> ObjectIndex:
         }
         if chance.random() < 0.3:
             changes |= {"first_s": BEGINLESS}
-    return event(uid, **changes, instances=tuple(instances))  # type: ignore[arg-type]
+    return event(uid, **changes, recurs=recurs, instances=tuple(instances))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("seed", range(6))

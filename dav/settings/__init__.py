@@ -1,0 +1,1 @@
+"""The tables of settings; dav.config is the door to them."""
