@@ -13,7 +13,7 @@ from dav.xml import Element
 
 T = TypeVar("T")
 _BATCH = 200
-_BATCH_BYTES = 4 * 1024 * 1024
+_BATCH_BYTES = 1024 * 1024
 
 Getter = Callable[[Ctx, Node], str | None]
 

@@ -472,6 +472,14 @@ def _keep_guests(theirs: Component, mine: Component | None) -> None:
             add_line(theirs, line)
 
 
+def _keep_params(theirs: Component, mine: Component) -> None:
+    """Puts the recipient's parameters of ORGANIZER into the new component (RFC 6638 §7.1: the same in all)."""
+    ours, new = mine.first("ORGANIZER"), theirs.first("ORGANIZER")
+    if ours is not None and new is not None and address_of(ours) == address_of(new):
+        own_params = {name: ours.param(name) for name in ("SCHEDULE-AGENT", "SCHEDULE-STATUS")}
+        replace_line(theirs, new, with_params(new, own_params))
+
+
 def _keep_mine(key: str, theirs: Component, stored: SchedulingObject, work: _Work) -> None:
     """Puts what is the recipient's into the organizer's new component."""
     mine = stored.parts.get(key)
@@ -482,13 +490,12 @@ def _keep_mine(key: str, theirs: Component, stored: SchedulingObject, work: _Wor
         if stored.master is not None and key != MASTER:
             # Not an instance until now: his alarms are meant for it, his answer is not.
             merge.keep_personal(theirs, stored.master)
+        if key != MASTER and stored.parts:
+            _keep_params(theirs, stored.master or next(iter(stored.parts.values())))
         _unanswered(theirs, work)
         return
     merge.keep_personal(theirs, mine)
-    ours, new = mine.first("ORGANIZER"), theirs.first("ORGANIZER")
-    if ours is not None and new is not None and address_of(ours) == address_of(new):
-        own_params = {name: ours.param(name) for name in ("SCHEDULE-AGENT", "SCHEDULE-STATUS")}
-        replace_line(theirs, new, with_params(new, own_params))
+    _keep_params(theirs, mine)
     own, line = _own(mine, work.who), _own(theirs, work.who)
     if own is None or line is None or merge.is_cancelled(mine):
         return

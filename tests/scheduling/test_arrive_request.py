@@ -128,6 +128,28 @@ def test_an_invitation_to_one_instance_is_only_that_instance() -> None:
     assert sorted(found.parts) == [MASTER, SECOND]
 
 
+def test_an_instance_that_he_has_left_out_comes_back_with_his_parameters_of_the_organizer() -> None:
+    stored = SERIES.replace("ORGANIZER;", "ORGANIZER;SCHEDULE-AGENT=CLIENT;SCHEDULE-STATUS=1.2;")
+    stored += "\nEXDATE;TZID=Europe/Berlin:20260303T120000"
+    at = "DTSTART;TZID=Europe/Berlin:20260303T12"
+    moved = newer(OVERRIDE.replace(f"{at}00", f"{at}30"))
+    found = after(come(obj(stored), newer(SERIES), moved))
+    for part in (found.parts[MASTER], found.parts[SECOND]):
+        line = part.first("ORGANIZER")
+        assert line is not None
+        assert (line.param("SCHEDULE-AGENT"), line.param("SCHEDULE-STATUS")) == ("CLIENT", "1.2")
+
+
+def test_a_further_instance_has_the_parameters_of_those_that_he_was_invited_to_alone() -> None:
+    stored = OVERRIDE.replace("ORGANIZER;", "ORGANIZER;SCHEDULE-AGENT=CLIENT;")
+    found = after(come(obj(stored), OVERRIDE.replace("20260303T", "20260304T"), seen={(ALICE, SECOND): (2, T1)}))
+    assert len(found.parts) == 2
+    for part in found.parts.values():
+        line = part.first("ORGANIZER")
+        assert line is not None
+        assert line.param("SCHEDULE-AGENT") == "CLIENT"
+
+
 def test_who_is_not_invited_gets_nothing_into_the_calendar() -> None:
     arrival = come(None, MEETING, as_=who("dave"))
     assert (arrival.outcome, arrival.body, arrival.ask) == ("asked", None, True)
