@@ -178,7 +178,7 @@ class _Reader:
             types = entry.names_in(_TYPE)
             if _kind(entry) or cs("subscribed") in types:
                 yield from self._collection(entry)
-            elif d("collection") in types and not types & _PROTOCOL and depth < DEPTH_MAX and _below(entry.url, home):
+            elif d("collection") in types and not _is_protocol(types) and depth < DEPTH_MAX and _below(entry.url, home):
                 # Zimbra and others let calendars lie in folders.
                 try:
                     yield from self._home(entry.url, depth + 1)
@@ -188,7 +188,7 @@ class _Reader:
     def _collection(self, entry: Entry) -> Iterator[SourceCollection]:
         types = entry.names_in(_TYPE)
         path = _last(entry.url)
-        if types & _PROTOCOL:
+        if _is_protocol(types):
             return
         if path in _GENERATED:
             self.report.left(self.user, path, _GENERATED[path])
@@ -385,10 +385,14 @@ def _first(answer: Multistatus) -> Entry:
 
 def _kind(entry: Entry) -> str:
     types = entry.names_in(_TYPE)
-    # A collection that is an outbox too, as some servers write it, is none.
-    if types & _PROTOCOL:
+    if _is_protocol(types):
         return ""
     return "calendar" if c("calendar") in types else "addressbook" if cr("addressbook") in types else ""
+
+
+def _is_protocol(types: frozenset[str]) -> bool:
+    """Whether a collection is for the protocol's own work. The first calendar of a SOGo is an outbox as well."""
+    return bool(types & _PROTOCOL) and not (c("calendar") in types and types & _PROTOCOL == {c("schedule-outbox")})
 
 
 def _hrefs(entry: Entry, name: str) -> tuple[str, ...]:

@@ -56,6 +56,19 @@ def usual() -> FakeServer:
     return server
 
 
+def test_a_first_calendar_that_is_an_outbox_as_well_comes_over_and_what_is_only_for_messages_does_not(
+    here: Here,
+) -> None:
+    server = usual()
+    # As SOGo 5.8 shows the calendar "personal", which every account has.
+    server.calendar("personal", types="<collection/><C:calendar/><C:schedule-outbox/>").put("p.ics", event("p"))
+    server.calendar("outbox", types="<collection/><C:schedule-outbox/>").put("o.ics", event("o"))
+    server.calendar("inbox", types="<collection/><C:calendar/><C:schedule-inbox/>").put("i.ics", event("i"))
+    bring(here, server)
+    assert sorted(here.paths("alice", "calendars")) == ["personal", "work"]
+    assert set(here.bodies("alice", "calendars", "personal")) == {"p.ics"}
+
+
 @pytest.mark.parametrize("habits", [{}, {"syncs": False}, {"multigets": False}, {"keeps_cr": True}, {"page": 2}])
 def test_everything_comes_over_byte_for_byte_whatever_the_server_can_do(habits: dict[str, bool], here: Here) -> None:
     server = usual()
